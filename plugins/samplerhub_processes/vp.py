@@ -1,0 +1,52 @@
+"""The variance-preserving process with linear beta (Ho et al., 2020; Song et al., 2021)."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+import torch
+from torch import Tensor
+
+from samplerhub import Component
+
+
+class VP(Component):
+    r"""Variance preserving with linear beta(t) = beta_min + beta_d t.
+
+        dx = -beta(t)/2 x dt + sqrt(beta(t)) dW,    B(t) = beta_d t^2/2 + beta_min t
+        alpha = exp(-B/2),    sigma = sqrt(1 - exp(-B))
+
+    References:
+        Denoising Diffusion Probabilistic Models (Ho, Jain and Abbeel, 2020), arXiv:2006.11239
+        Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021), arXiv:2011.13456
+    """
+
+    beta_d: float = Field(19.9, gt=0)
+    """Slope of beta."""
+    beta_min: float = Field(0.1, gt=0)
+    """beta at time 0."""
+    t_min: float = Field(1e-3, gt=0)
+    """Time at which sampling ends."""
+    t_max: float = Field(1.0, gt=0)
+    """Time at which sampling starts."""
+
+    @model_validator(mode="after")
+    def _span_is_ordered(self) -> VP:
+        if self.t_min >= self.t_max:
+            raise ValueError(f"t_min {self.t_min:g} must be below t_max {self.t_max:g}")
+        return self
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """(t_min, t_max)."""
+        return self.t_min, self.t_max
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """Return exp(-B/2)."""
+        return torch.exp(-self._B(t) / 2)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """Return sqrt(1 - exp(-B)), without cancellation near 0."""
+        return torch.sqrt(-torch.expm1(-self._B(t)))
+
+    def _B(self, t: Tensor) -> Tensor:
+        return (self.beta_d / 2 * t + self.beta_min) * t

@@ -1,0 +1,34 @@
+"""A component is a frozen, validated record plus one method."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Component(BaseModel):
+    """A frozen, validated record: its fields are its arguments, its options and its entry in the manifest.
+
+    A field is documented by the string below it, and that text is also its help on the command line.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        validate_default=True,
+        ignored_types=(),
+    )
+
+
+def summary(component: type) -> str:
+    """Return the first line of a component's docstring."""
+    return (inspect.getdoc(component) or "").partition("\n")[0]
+
+
+def kebab(component: type) -> str:
+    """Return the name of a class as it stands on a command line: ``EulerMaruyama`` gives ``euler-maruyama``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", component.__name__).lower()

@@ -1,0 +1,31 @@
+"""What can go wrong through no fault of the code: each error says what, the value, what is allowed and what to do."""
+
+from __future__ import annotations
+
+
+class SamplerhubError(Exception):
+    """Something that the user can put right: shown as one message, without a traceback, exit code 2."""
+
+
+class UnknownComponent(SamplerhubError):
+    """No component, or more than one, has the name that was asked for."""
+
+
+class BrokenPlugin(SamplerhubError):
+    """A plugin or one of its components cannot be loaded."""
+
+
+class InvalidSetting(SamplerhubError):
+    """A field or an option has a value that is not allowed."""
+
+
+class Mismatch(SamplerhubError):
+    """Components that are fine alone do not fit together: shapes, unmet needs, missing capabilities."""
+
+
+class NotFinite(SamplerhubError):
+    """The state of a run contains NaN or infinity."""
+
+
+class UnusableFile(SamplerhubError):
+    """A file cannot be read or written, or does not hold what it should."""

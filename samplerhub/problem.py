@@ -1,0 +1,129 @@
+"""A problem is a process and a model, and the only door through which a sampler reaches the model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from samplerhub.protocols import ForwardProcess, HasDtype, ScoreModel, Target
+
+TILE = 16
+SMALL = 1024
+"""States of up to SMALL numbers go to the model in multiples of TILE rows.
+
+Matrix kernels treat a row differently in calls of 1, 2 or 7 rows, so that the last bits of a sample would depend on the
+batch. In multiples of 16 they do not. Larger states have enough rows of their own and are not padded.
+"""
+
+
+def broadcast(rho: float | Tensor, y: Tensor) -> Tensor:
+    """Return a noise level (a number, shape (), (n,) or (n, 1, ...)) as a tensor that broadcasts against y."""
+    if not isinstance(rho, Tensor):
+        return y.new_full((1,) * y.ndim, rho)
+    if rho.ndim != y.ndim:
+        rho = rho.reshape(rho.shape + (1,) * (y.ndim - rho.ndim)) if rho.ndim else rho.reshape((1,) * y.ndim)
+    return rho.to(y)
+
+
+class Problem:
+    """A process and a model: evaluates the model, counts evaluations, chunks, casts and keeps gradients off.
+
+    The model may predict the data, the noise or the score; a sampler asks for whichever of `x0`, `eps` and `score` its
+    formulas are written in, all functions of y = x/alpha and rho = sigma/alpha:
+
+        eps = (y - x0)/rho,    score = -eps/rho = (x0 - y)/rho^2.
+    """
+
+    __slots__ = ("_dtype", "_predicts", "batch", "model", "process", "rows", "samples", "shape", "span", "target")
+
+    def __init__(
+        self,
+        process: ForwardProcess,
+        model: ScoreModel,
+        *,
+        target: Target | None = None,
+        shape: tuple[int, ...] = (),
+        span: tuple[float, float] | None = None,
+        batch: int | None = None,
+    ) -> None:
+        self.process = process
+        self.model = model
+        self.target = target
+        self.shape = shape
+        self.span = process.span if span is None else span
+        """Times (last, first) of the run, inside the process's own span."""
+        self.batch = batch
+        """At most so many samples go through the model at a time (rounded up to a multiple of 16 for small states)."""
+        self.rows = 0
+        """Rows that the model was asked for so far."""
+        self.samples = 0
+        """Samples in the largest state so far."""
+        self._predicts = model.predicts
+        self._dtype = model.dtype if isinstance(model, HasDtype) else None
+
+    @property
+    def nfe(self) -> float:
+        """Model evaluations per sample so far: an integer but for samplers that adapt their steps to each sample."""
+        return self.rows / self.samples if self.samples else 0
+
+    def x0(self, y: Tensor, rho: float | Tensor) -> Tensor:
+        """Posterior mean of the data, E[x_0 | y], shape of y."""
+        prediction = self._evaluate(y, rho)
+        if self._predicts == "x0":
+            return prediction
+        level = rho if isinstance(rho, float) else broadcast(rho, y)
+        return y - (level if self._predicts == "eps" else -level * level) * prediction
+
+    def eps(self, y: Tensor, rho: float | Tensor) -> Tensor:
+        """Predicted noise, (y - E[x_0 | y])/rho, shape of y."""
+        prediction = self._evaluate(y, rho)
+        if self._predicts == "eps":
+            return prediction
+        level = rho if isinstance(rho, float) else broadcast(rho, y)
+        return (y - prediction) / level if self._predicts == "x0" else -level * prediction
+
+    def score(self, y: Tensor, rho: float | Tensor) -> Tensor:
+        """Gradient of the log-density of y at noise level rho, shape of y."""
+        prediction = self._evaluate(y, rho)
+        if self._predicts == "score":
+            return prediction
+        level = rho if isinstance(rho, float) else broadcast(rho, y)
+        return (prediction - y) / (level * level) if self._predicts == "x0" else -prediction / level
+
+    def _evaluate(self, y: Tensor, rho: float | Tensor) -> Tensor:
+        n = y.shape[0]
+        self.rows += n
+        if n > self.samples:
+            self.samples = n
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                return self._cast(y, rho, n)
+        return self._cast(y, rho, n)
+
+    def _cast(self, y: Tensor, rho: float | Tensor, n: int) -> Tensor:
+        dtype = self._dtype
+        if dtype is None or dtype is y.dtype:
+            return self._chunk(y, broadcast(rho, y), n)
+        return self._chunk(y.to(dtype), broadcast(rho, y).to(dtype), n).to(y.dtype)
+
+    def _chunk(self, y: Tensor, rho: Tensor, n: int) -> Tensor:
+        tile = TILE if 1 < n and y.numel() <= SMALL * n else 1
+        chunk = n if self.batch is None else -(-self.batch // tile) * tile
+        if chunk >= n and n % tile == 0:
+            return self.model(y, rho)
+        return torch.cat(
+            [
+                self._tiled(y[i : i + chunk], rho[i : i + chunk] if len(rho) > 1 else rho, tile)
+                for i in range(0, n, chunk)
+            ]
+        )
+
+    def _tiled(self, y: Tensor, rho: Tensor, tile: int) -> Tensor:
+        """Evaluate the model on a multiple of `tile` rows by repeating the last row."""
+        n = y.shape[0]
+        missing = -n % tile
+        if not missing:
+            return self.model(y, rho)
+        y = torch.cat([y, y[-1:].expand(missing, *y.shape[1:])])
+        rho = rho if len(rho) == 1 else torch.cat([rho, rho[-1:].expand(missing, *rho.shape[1:])])
+        return self.model(y, rho)[:n]

@@ -1,0 +1,289 @@
+"""The roles as protocols, and the records that pass between them.
+
+Everything here is structural: a class that has the members plays the role, whether or not it derives from anything.
+What a target or a model can do beyond its role is a small capability protocol, checked once, when a run is assembled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Flag, auto
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from samplerhub.problem import Problem
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The state after an accepted step."""
+
+    t: float | Tensor
+    """Time: a number, or shape (n,) from a sampler whose samples have steps of their own."""
+    x: Tensor
+    """State at that time, shape (n, *d)."""
+    rho: float | Tensor
+    """Noise level of x / alpha: sigma/alpha at t, or 0 once the state has been denoised (then x estimates x_0)."""
+
+
+class Need(Flag):
+    """What a metric reads of a run. A union such as ``Need.LINE | Need.GAUSSIAN`` is met by any one of its members."""
+
+    SAMPLES = auto()
+    """the generated samples"""
+    REFERENCE = auto()
+    """as many samples of the target, noised to the level at which the run ends"""
+    MOMENTS = auto()
+    """mean and covariance of the target in closed form"""
+    GAUSSIAN = auto()
+    """a target whose law is Gaussian"""
+    LINE = auto()
+    """a one-dimensional target"""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured figure with its uncertainty."""
+
+    value: float
+    stderr: float | None = None
+    """Standard error; None for a figure that is exact."""
+    curve: tuple[tuple[float, float], ...] | None = None
+    """Pairs (t, value) along the path."""
+    details: Mapping[str, float | str] = field(default_factory=dict)
+    """What else is worth knowing: the method, the bias that was removed, the sizes."""
+
+
+class Evidence(Protocol):
+    """What a run left behind, as a metric sees it: only what the metric declared in `needs` can be read."""
+
+    @property
+    def samples(self) -> Tensor:
+        """Generated samples y = x/alpha, shape (n, *d), at noise level `rho`."""
+        ...
+
+    @property
+    def reference(self) -> Tensor:
+        """Samples of the target at noise level `rho`, shape (m, *d), from a stream of their own."""
+        ...
+
+    @property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean (D,) and covariance (D, D) of the flattened target at noise level `rho`, float64."""
+        ...
+
+    @property
+    def rho(self) -> float:
+        """Noise level of the samples."""
+        ...
+
+    def offers(self, need: Need) -> bool:
+        """Say whether a member of a declared union is there."""
+        ...
+
+
+# --- the four protocols of the core -----------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class ForwardProcess(Protocol):
+    """x_t = alpha(t) x_0 + sigma(t) eps, eps standard normal."""
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Times (t_min, t_max) on which rho = sigma/alpha is positive and increases strictly."""
+        ...
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """Scale of the data at time t: positive, elementwise, float64."""
+        ...
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """Standard deviation of the noise at time t: positive, elementwise, float64."""
+        ...
+
+
+@runtime_checkable
+class ScoreModel(Protocol):
+    """A prediction from the scale-free pair y = x_t/alpha_t = x_0 + rho eps, rho = sigma_t/alpha_t."""
+
+    @property
+    def predicts(self) -> Literal["x0", "eps", "score"]:
+        """x0: E[x_0 | y]; eps: (y - x0)/rho; score: (x0 - y)/rho^2, the gradient of the log-density of y."""
+        ...
+
+    def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
+        """Return the prediction, shape (n, *d), for y of shape (n, *d) and rho of shape (n, 1, ...) or (1, 1, ...)."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A generator of steps from times[0] down to times[-1]."""
+
+    def __call__(self, problem: Problem, x: Tensor, times: Tensor, rng: torch.Generator) -> Iterator[Step]:
+        """Yield a `Step` after each accepted step; the last has t = times[-1]."""
+        ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A figure computed from what a run recorded."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What it reads; all of it must be met, a union by any of its members."""
+        ...
+
+    def __call__(self, evidence: Evidence) -> Estimate:
+        """Return the figure and its standard error."""
+        ...
+
+
+# --- the smaller roles ------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Target(Protocol):
+    """The distribution of the data."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample, without the batch."""
+        ...
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """Return n samples, shape (n, *shape)."""
+        ...
+
+
+@runtime_checkable
+class Grid(Protocol):
+    """A discretisation of time."""
+
+    def __call__(self, problem: Problem, steps: int) -> Tensor:
+        """Return steps + 1 times, strictly decreasing from problem.span[1] to problem.span[0], float64."""
+        ...
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """The law of the starting state."""
+
+    def sample(self, problem: Problem, n: int, rng: torch.Generator) -> Tensor:
+        """Return n states x at time problem.span[1], shape (n, *problem.shape)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long piece of work has come."""
+
+    done: int
+    total: int
+    note: str = ""
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Fits a model to a target."""
+
+    def __call__(self, target: Target, file: Path, seed: int) -> Iterator[Progress]:
+        """Train, yielding progress; the weights are in `file` when the generator ends."""
+        ...
+
+
+# --- capabilities -----------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Denoises(Protocol):
+    """A target whose posterior mean is known in closed form."""
+
+    def denoise(self, y: Tensor, rho: Tensor) -> Tensor:
+        """Return E[x_0 | x_0 + rho eps = y], shape (n, *d)."""
+        ...
+
+
+@runtime_checkable
+class Density(Protocol):
+    """A target whose noised density is known in closed form."""
+
+    def log_prob(self, y: Tensor, rho: Tensor) -> Tensor:
+        """Return the log-density of x_0 + rho eps at y, shape (n,)."""
+        ...
+
+
+@runtime_checkable
+class HasMoments(Protocol):
+    """A target whose first two moments are known."""
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Return mean (D,) and covariance (D, D) of the flattened data, float64."""
+        ...
+
+
+@runtime_checkable
+class IsGaussian(HasMoments, Protocol):
+    """A target whose law is Gaussian, so that its moments are its law."""
+
+    @property
+    def gaussian(self) -> Literal[True]:
+        """The mark of a Gaussian law."""
+        ...
+
+
+@runtime_checkable
+class HasShape(Protocol):
+    """A model made for data of one shape."""
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of one sample, or None where any will do."""
+        ...
+
+
+@runtime_checkable
+class HasDtype(Protocol):
+    """A model that computes in a floating-point type of its own."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the tensors that it takes and returns."""
+        ...
+
+
+@runtime_checkable
+class FromTarget(Protocol):
+    """A model that is made from the target (the exact score, say)."""
+
+    def of(self, target: Target) -> ScoreModel:
+        """Return the model of that target."""
+        ...
+
+
+@runtime_checkable
+class Suggests(Protocol):
+    """A target that names what goes well with it."""
+
+    @property
+    def suggests(self) -> Mapping[str, str | int]:
+        """Names by role, and ``samples``: used where the user does not choose."""
+        ...
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """A sampler that can say beforehand what it spends."""
+
+    def evaluations(self, process: ForwardProcess, times: Tensor) -> int:
+        """Number of model evaluations for these times."""
+        ...
