@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from samplerhub.component import Component as Component
+    from samplerhub.component import kebab as kebab
+    from samplerhub.component import summary as summary
+    from samplerhub.experiment import Block as Block
+    from samplerhub.experiment import BlockStore as BlockStore
+    from samplerhub.experiment import Experiment as Experiment
+    from samplerhub.experiment import Result as Result
+    from samplerhub.manifest import Manifest as Manifest
     from samplerhub.noise import normal as normal
     from samplerhub.noise import stream as stream
     from samplerhub.problem import Problem as Problem
+    from samplerhub.problem import broadcast as broadcast
     from samplerhub.process import alpha as alpha
     from samplerhub.process import diffusion2 as diffusion2
     from samplerhub.process import drift as drift
@@ -20,15 +28,44 @@ if TYPE_CHECKING:
     from samplerhub.process import rho as rho
     from samplerhub.process import sigma as sigma
     from samplerhub.process import time_at as time_at
+    from samplerhub.protocols import Budgeted as Budgeted
+    from samplerhub.protocols import Denoises as Denoises
+    from samplerhub.protocols import Density as Density
+    from samplerhub.protocols import Estimate as Estimate
+    from samplerhub.protocols import Evidence as Evidence
+    from samplerhub.protocols import ForwardProcess as ForwardProcess
+    from samplerhub.protocols import FromTarget as FromTarget
+    from samplerhub.protocols import Grid as Grid
+    from samplerhub.protocols import HasDtype as HasDtype
+    from samplerhub.protocols import HasMoments as HasMoments
+    from samplerhub.protocols import HasShape as HasShape
+    from samplerhub.protocols import IsGaussian as IsGaussian
+    from samplerhub.protocols import Metric as Metric
+    from samplerhub.protocols import Need as Need
+    from samplerhub.protocols import Prior as Prior
+    from samplerhub.protocols import Progress as Progress
+    from samplerhub.protocols import Sampler as Sampler
+    from samplerhub.protocols import ScoreModel as ScoreModel
+    from samplerhub.protocols import Step as Step
+    from samplerhub.protocols import Suggests as Suggests
+    from samplerhub.protocols import Target as Target
+    from samplerhub.protocols import Trainer as Trainer
+    from samplerhub.sampling import GridSampler as GridSampler
+    from samplerhub.sampling import Leg as Leg
+    from samplerhub.sampling import MultistepSampler as MultistepSampler
+    from samplerhub.sampling import Run as Run
 
 _HOMES = {
-    "component": ("Component",),
+    "component": ("Component", "kebab", "summary"),
+    "experiment": ("Block", "BlockStore", "Experiment", "Result"),
+    "manifest": ("Manifest",),
     "noise": ("normal", "stream"),
     "problem": ("Problem", "broadcast"),
     "process": ("alpha", "diffusion2", "drift", "log_snr", "rho", "sigma", "time_at"),
     "protocols": (
-        "Density",
+        "Budgeted",
         "Denoises",
+        "Density",
         "Estimate",
         "Evidence",
         "ForwardProcess",
@@ -48,7 +85,6 @@ _HOMES = {
         "Suggests",
         "Target",
         "Trainer",
-        "Budgeted",
     ),
     "sampling": ("GridSampler", "Leg", "MultistepSampler", "Run"),
 }

@@ -1,0 +1,309 @@
+"""An experiment is a choice of components and numbers; running it gives samples, the NFE and the metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from samplerhub import process as derived
+from samplerhub.component import kebab
+from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
+from samplerhub.manifest import Manifest, MetricRecord, Settings, environment, record
+from samplerhub.measure import check_needs, measure
+from samplerhub.noise import stream
+from samplerhub.problem import Problem
+from samplerhub.protocols import (
+    Budgeted,
+    Estimate,
+    ForwardProcess,
+    FromTarget,
+    Grid,
+    HasShape,
+    Metric,
+    Prior,
+    Progress,
+    Sampler,
+    ScoreModel,
+    Step,
+    Target,
+)
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A finished block: samples that were drawn from one stream."""
+
+    samples: Tensor
+    """States x, shape (rows, *d)."""
+    rho: float
+    rows: int
+    """Rows that the model was asked for."""
+
+
+class BlockStore(Protocol):
+    """Where finished blocks are kept, so that a run that was killed can be taken up again."""
+
+    def load(self, fingerprint: str, index: int) -> Block | None:
+        """Return a block that an earlier run with this fingerprint finished, or None."""
+        ...
+
+    def save(self, fingerprint: str, index: int, block: Block) -> None:
+        """Keep a finished block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run produced."""
+
+    samples: Tensor
+    """Generated samples x, shape (n, *d), on the CPU."""
+    nfe: float
+    """Model evaluations per sample."""
+    seconds: float
+    metrics: dict[str, Estimate]
+    manifest: Manifest
+    times: Tensor
+    """The grid, shape (steps + 1,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A process, a model, a sampler, a grid and a prior, and how many samples to make with them.
+
+    Components are any objects that play the roles of `samplerhub.protocols`; nothing has to be registered. Give either
+    `steps` or `nfe`, a budget of evaluations per sample from which the number of steps follows.
+
+    The samples are made in blocks of `block`, each from its own stream of random numbers, so that they do not depend on
+    `batch` (how many go through the model at a time), on the metrics, or on what executes the blocks.
+
+    Raises:
+        InvalidSetting: A number is out of range, or the grid does not decrease.
+        Mismatch: The components do not fit together. Both are raised here, before anything is sampled.
+    """
+
+    process: ForwardProcess
+    model: ScoreModel | FromTarget
+    sampler: Sampler
+    grid: Grid
+    prior: Prior
+    target: Target | None = None
+    metrics: Sequence[Metric] | Mapping[str, Metric] = ()
+    samples: int = 256
+    steps: int | None = None
+    nfe: int | None = None
+    seed: int = 0
+    dtype: str = "float32"
+    device: str = "cpu"
+    batch: int | None = None
+    block: int = 1024
+    shape: tuple[int, ...] | None = None
+    """Shape of one sample; needed only where neither target nor model knows it."""
+
+    times: Tensor = field(init=False, repr=False, compare=False)
+    """The grid of the run, float64, decreasing."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("samples", self.samples), ("batch", self.batch), ("block", self.block)):
+            if value is not None and value < 1:
+                raise InvalidSetting(f"{name} = {value}: it must be at least 1")
+        if self.dtype not in DTYPES:
+            raise InvalidSetting(f"dtype = {self.dtype!r}: choose one of {', '.join(DTYPES)}")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InvalidSetting(f"device = {self.device!r} cannot be used: {str(error).splitlines()[0]}") from error
+        if (self.steps is None) == (self.nfe is None):
+            raise InvalidSetting(f"steps = {self.steps}, nfe = {self.nfe}: give exactly one of them")
+        if not isinstance(self.metrics, Mapping):
+            object.__setattr__(self, "metrics", {kebab(type(metric)): metric for metric in self.metrics})
+        check_needs(self._metrics, self.target)
+        object.__setattr__(self, "times", self._times())
+
+    @property
+    def _metrics(self) -> Mapping[str, Metric]:
+        assert isinstance(self.metrics, Mapping)
+        return self.metrics
+
+    def problem(self) -> Problem:
+        """Return a fresh problem, whose count of evaluations is 0."""
+        model = self.model
+        if isinstance(model, FromTarget):
+            if self.target is None:
+                raise Mismatch(f"model {type(model).__name__} is made from a target, but the experiment has none")
+            model = model.of(self.target)
+        shape = self._shape(model)
+        return Problem(self.process, model, target=self.target, shape=shape, batch=self.batch)
+
+    def _shape(self, model: ScoreModel) -> tuple[int, ...]:
+        known = {
+            "the experiment's shape": self.shape,
+            f"target {type(self.target).__name__}": None if self.target is None else tuple(self.target.shape),
+            f"model {type(model).__name__}": model.shape if isinstance(model, HasShape) else None,
+        }
+        known = {who: tuple(shape) for who, shape in known.items() if shape is not None}
+        if not known:
+            raise Mismatch("neither the target nor the model says which shape a sample has; give `shape`")
+        (who, shape), *others = known.items()
+        for other, its_shape in others:
+            if its_shape != shape:
+                raise Mismatch(f"{who} has shape {shape} but {other} is made for {its_shape}; choose a pair that fits")
+        return shape
+
+    def _times(self) -> Tensor:
+        problem = self.problem()
+        if self.steps is not None:
+            if self.steps < 1:
+                raise InvalidSetting(f"steps = {self.steps}: it must be at least 1")
+            return self._checked(self.grid(problem, self.steps), self.steps)
+
+        assert self.nfe is not None
+        if not isinstance(self.sampler, Budgeted):
+            raise Mismatch(
+                f"nfe = {self.nfe}: sampler {type(self.sampler).__name__} chooses its own steps, so that its evaluations "
+                "are not known beforehand; set its tolerances instead"
+            )
+        spends = lambda steps: self.sampler.evaluations(self.process, self.grid(problem, steps))  # type: ignore[attr-defined] # noqa: E731
+        if self.nfe < spends(1):
+            raise InvalidSetting(f"nfe = {self.nfe}: sampler {type(self.sampler).__name__} needs at least {spends(1)}")
+        low, high = 1, self.nfe + 1  # spends(low) <= nfe < spends(high): no sampler takes a step without an evaluation
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if spends(middle) <= self.nfe else (low, middle)
+        return self._checked(self.grid(problem, low), low)
+
+    def _checked(self, times: Tensor, steps: int) -> Tensor:
+        times = torch.as_tensor(times, dtype=torch.float64)
+        name = type(self.grid).__name__
+        if times.shape != (steps + 1,) or not bool(times.isfinite().all()):
+            raise InvalidSetting(
+                f"grid {name} returned {times.tolist()} for {steps} steps: expected {steps + 1} finite times"
+            )
+        stalls = (times.diff() >= 0).nonzero()
+        if len(stalls):
+            i = int(stalls[0])
+            raise InvalidSetting(
+                f"grid {name} does not decrease: time {i + 1} is {times[i + 1]:g} after {times[i]:g}; "
+                "times run from the start of sampling down to its end"
+            )
+        t_min, t_max = self.process.span
+        if times[0] > t_max * (1 + 1e-12) or times[-1] < t_min * (1 - 1e-12):
+            raise InvalidSetting(
+                f"grid {name} goes from {times[0]:g} to {times[-1]:g}, outside the process's span {t_max:g} to {t_min:g}"
+            )
+        return times
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything that decides the samples."""
+        parts = [record(c).model_dump_json() for c in (self.process, self.model, self.sampler, self.prior, self.target)]
+        parts += [str(self.times.tolist()), str((self.samples, self.seed, self.dtype, self.block))]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def run(self, observe: Callable[[Progress], None] | None = None, store: BlockStore | None = None) -> Result:
+        """Make the samples and evaluate the metrics.
+
+        Args:
+            observe: Called after each step with how far the run has come.
+            store: Where finished blocks are kept and looked for.
+
+        Raises:
+            NotFinite: The state became NaN or infinite: says after which step and at which time.
+        """
+        started = time.perf_counter()
+        blocks = list(self._blocks(observe, store))
+        samples = torch.cat([block.samples for block in blocks])
+        rho = blocks[0].rho
+        seconds = time.perf_counter() - started
+        nfe = sum(block.rows for block in blocks) / self.samples
+
+        alpha = 1.0 if rho == 0 else derived.alpha(self.process, self.times[-1]).item()
+        estimates = measure(self._metrics, samples / alpha, rho, self.target, self.seed)
+        return Result(samples, nfe, seconds, estimates, self._manifest(nfe, seconds, estimates), self.times)
+
+    def _blocks(self, observe: Callable[[Progress], None] | None, store: BlockStore | None) -> Iterator[Block]:
+        fingerprint = self.fingerprint()
+        count = -(-self.samples // self.block)
+        for index in range(count):
+            block = store.load(fingerprint, index) if store else None
+            if block is None:
+                report = (lambda done: observe(Progress(int(1000 * (index + done)), 1000 * count))) if observe else None  # noqa: B023
+                block = self.run_block(index, report)
+                if store:
+                    store.save(fingerprint, index, block)
+            yield block
+
+    def run_block(self, index: int, report: Callable[[float], None] | None = None) -> Block:
+        """Make the samples of one block; it depends on nothing but the experiment and the index."""
+        n = min(self.block, self.samples - index * self.block)
+        problem = self.problem()
+        problem.span = (self.times[-1].item(), self.times[0].item())
+        x = self.prior.sample(problem, n, stream(self.seed, "prior", index)).to(self.device, DTYPES[self.dtype])
+        step = None
+        with torch.no_grad():
+            for i, step in enumerate(self.sampler(problem, x, self.times, stream(self.seed, "sampler", index))):
+                if not bool(step.x.isfinite().all()):
+                    raise NotFinite(self._what_was_not_finite(step, i, index))
+                if report:
+                    report(self._share(step, i))
+        if step is None:
+            raise Mismatch(f"sampler {type(self.sampler).__name__} yielded no step")
+        rho = step.rho if isinstance(step.rho, float) else float(torch.as_tensor(step.rho).max())
+        return Block(step.x.cpu(), rho, problem.rows)
+
+    def _share(self, step: Step, i: int) -> float:
+        """Share of the block that is done: steps of the grid, or the way in log rho where steps are adaptive."""
+        if isinstance(step.t, float):
+            return (i + 1) / (len(self.times) - 1)
+        start, end = derived.log_snr(self.process, self.times[[0, -1]]).tolist()
+        return float((derived.log_snr(self.process, step.t.cpu()).mean() - start) / (end - start))
+
+    def _what_was_not_finite(self, step: Step, i: int, index: int) -> str:
+        bad = ~step.x.flatten(1).isfinite().all(1)
+        t = step.t if isinstance(step.t, float) else step.t[bad].max().item()
+        finished = index * self.block
+        kept = f"; the {finished} samples finished before are kept" if finished else ""
+        return (
+            f"the state is not finite after step {i + 1} (t = {t:g}): {int(bad.sum())} of {len(bad)} samples; either model "
+            f"{type(self.model).__name__} returned NaN or infinity, or the steps are too long for {type(self.sampler).__name__}: "
+            f"try more steps or dtype float64{kept}"
+        )
+
+    def _manifest(self, nfe: float, seconds: float, estimates: Mapping[str, Estimate]) -> Manifest:
+        roles = {
+            "process": self.process,
+            "target": self.target,
+            "model": self.model,
+            "sampler": self.sampler,
+            "grid": self.grid,
+            "prior": self.prior,
+        }
+        return Manifest(
+            components={role: record(component) for role, component in roles.items() if component is not None},
+            metrics={name: record(metric) for name, metric in self._metrics.items()},
+            settings=Settings(
+                samples=self.samples,
+                steps=len(self.times) - 1,
+                seed=self.seed,
+                dtype=self.dtype,
+                device=self.device,
+                batch=self.batch,
+                block=self.block,
+            ),
+            times=self.times.tolist(),
+            nfe=nfe,
+            seconds=seconds,
+            estimates={
+                name: MetricRecord(value=e.value, stderr=e.stderr, details=dict(e.details))
+                for name, e in estimates.items()
+            },
+            environment=environment(),
+        )

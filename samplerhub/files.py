@@ -1,0 +1,99 @@
+"""Files are written whole or not at all, and reading one never executes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samplerhub.errors import UnusableFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which takes its place at the end, unless something is raised before."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UnusableFile(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_text(path: Path) -> str:
+    """Read a text file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnusableFile(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def read_json(path: Path) -> Json:
+    """Read a JSON file."""
+    text = read_text(path)
+    try:
+        return json.loads(text)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise UnusableFile(f"{path} is not JSON: {error}") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, with a header of strings."""
+    from safetensors.torch import save
+
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(header or {}))
+    with whole(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: its tensors and its header. Nothing in it is executed.
+
+    Raises:
+        UnusableFile: The file is missing, truncated or something else than safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError:
+        raise UnusableFile(f"there is no file {path}") from None
+    except OSError as error:
+        raise UnusableFile(f"cannot read {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise UnusableFile(
+            f"{path} is not a whole safetensors file ({error}); only safetensors are read, never pickles: "
+            "convert a checkpoint with safetensors.torch.save_file"
+        ) from error
+
+
+def writable_folder(path: Path) -> Path:
+    """Create a folder where needed and make sure that a file can be written in it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UnusableFile(
+            f"cannot write to the folder {path}: {error.strerror or error}; choose another with --out DIR"
+        ) from error
+    return path

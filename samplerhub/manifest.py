@@ -1,0 +1,115 @@
+"""The record of a run: what was combined, with which versions, what was spent and what came out."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+
+class ComponentRecord(BaseModel):
+    """One component of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str | None = None
+    """Its registered name; None for an object that was made in Python and never registered."""
+    target: str
+    """Where it comes from, "module:Class"."""
+    distribution: str | None
+    version: str | None
+    fields: dict[str, JsonValue]
+
+
+class MetricRecord(BaseModel):
+    """One figure of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    value: float
+    stderr: float | None
+    details: dict[str, float | str] = {}
+
+
+class Settings(BaseModel):
+    """The numbers of a run, besides its components. Written out, they reproduce it bit for bit on the same machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int
+    steps: int
+    seed: int
+    dtype: str
+    device: str
+    batch: int | None
+    block: int
+
+
+class Manifest(BaseModel):
+    """The record of a finished run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    components: dict[str, ComponentRecord]
+    """By role, all but metrics."""
+    metrics: dict[str, ComponentRecord]
+    """By name."""
+    settings: Settings
+    times: list[float]
+    """The grid, from the start of sampling to its end."""
+    nfe: float
+    """Model evaluations per sample."""
+    seconds: float
+    estimates: dict[str, MetricRecord]
+    environment: dict[str, str]
+    """Versions and platform."""
+
+
+def record(component: object) -> ComponentRecord:
+    """Return what can be said of any component: where its class lives, the distribution, and its fields."""
+    cls = type(component)
+    distribution = _distribution(cls.__module__.partition(".")[0])
+    return ComponentRecord(
+        target=f"{cls.__module__}:{cls.__qualname__}",
+        distribution=distribution,
+        version=metadata.version(distribution) if distribution else None,
+        fields=component.model_dump(mode="json") if isinstance(component, BaseModel) else {},
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return the versions and the platform that a run depends on."""
+    import numpy as np
+    import torch
+
+    return {
+        "samplerhub": _version("samplerhub"),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+def _distribution(package: str) -> str | None:
+    if package in sys.stdlib_module_names or package == "__main__":
+        return None
+    return next(iter(_owners().get(package, [])), None)
