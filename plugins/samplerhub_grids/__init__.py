@@ -1,0 +1,20 @@
+"""Discretisations of time."""
+
+from samplerhub.plugin import Entry, hookimpl
+
+
+@hookimpl
+def samplerhub_entries() -> list[Entry]:
+    """Offer the grids."""
+    return [
+        Entry(
+            "grid",
+            "edm",
+            "samplerhub_grids.edm:EDMGrid",
+            "Uniform in a root of the noise level, rho^(1/exponent), for any process.",
+        ),
+        Entry(
+            "grid", "exponential", "samplerhub_grids.exponential:Exponential", "Uniform in the log of the noise level."
+        ),
+        Entry("grid", "uniform", "samplerhub_grids.uniform:Uniform", "Uniform in the process's own time t."),
+    ]

@@ -15,6 +15,18 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "process",
+            "ve",
+            "samplerhub_processes.ve:VE",
+            "Variance exploding with constant diffusion: alpha = 1, sigma = sqrt(t).",
+        ),
+        Entry(
+            "process",
+            "ve-geometric",
+            "samplerhub_processes.geometric:VEGeometric",
+            "Variance exploding with a geometric noise level: alpha = 1, sigma = sigma_min (sigma_max/sigma_min)^t.",
+        ),
+        Entry(
+            "process",
             "vp",
             "samplerhub_processes.vp:VP",
             "Variance preserving with linear beta(t) = beta_min + beta_d t.",

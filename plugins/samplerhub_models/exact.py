@@ -1,0 +1,53 @@
+"""The exact model: the posterior mean that a target knows in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from samplerhub import Component, Denoises, Target
+from samplerhub.errors import Mismatch
+
+
+@dataclass(frozen=True, slots=True)
+class PosteriorMean:
+    """The exact model of one target."""
+
+    target: Denoises
+    """The target whose posterior mean it is."""
+    shape: tuple[int, ...]
+    """Shape of one sample."""
+    predicts: Literal["x0"] = "x0"
+
+    def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
+        """Return E[x_0 | x_0 + rho eps = y], shape (n, *d)."""
+        return self.target.denoise(y, rho)
+
+
+class Exact(Component):
+    r"""The exact posterior mean of the target, in closed form.
+
+        D(y, rho) = E[x_0 | x_0 + rho eps = y] = y + rho^2 grad log p(y; rho)
+
+    With it, whatever error remains is the sampler's. It is there for targets that can `denoise`.
+
+    References:
+        Tweedie's Formula and Selection Bias (Efron, 2011), doi:10.1198/jasa.2011.tm11181
+        Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364, eq. 3
+    """
+
+    def of(self, target: Target) -> PosteriorMean:
+        """Return the exact model of a target.
+
+        Raises:
+            Mismatch: The target does not know its posterior mean in closed form.
+        """
+        if not isinstance(target, Denoises):
+            raise Mismatch(
+                f"the model 'exact' needs a target with a closed-form posterior mean, and the target "
+                f"{type(target).__name__} has no method 'denoise'; choose a trained model (--model network), or a "
+                f"target that has one (--target gaussian, --target mixture)"
+            )
+        return PosteriorMean(target, target.shape)
