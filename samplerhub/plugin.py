@@ -46,6 +46,8 @@ class Entry:
     """Where the component is, as ``"package.module:Class"``."""
     summary: str
     """The first line of the component's docstring."""
+    default: bool = False
+    """Whether it is taken where the user names none for its role; samplerhub's own comes before any other's."""
 
 
 @hookspec

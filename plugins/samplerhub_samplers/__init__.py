@@ -1,0 +1,53 @@
+"""Reverse-time solvers, deterministic and stochastic."""
+
+from samplerhub.plugin import Entry, hookimpl
+
+
+@hookimpl
+def samplerhub_entries() -> list[Entry]:
+    """Offer the samplers."""
+    return [
+        Entry(
+            "sampler",
+            "ddim",
+            "samplerhub_samplers.ddim:DDIM",
+            "Euler's method in the noise level, which is the exponential Euler method for predicted noise.",
+        ),
+        Entry(
+            "sampler",
+            "deis",
+            "samplerhub_samplers.deis:DEIS",
+            "Exponential integrator with polynomial extrapolation.",
+            default=True,
+        ),
+        Entry(
+            "sampler",
+            "dormand-prince",
+            "samplerhub_samplers.dormand_prince:DormandPrince",
+            "Adaptive Runge-Kutta method of order 5, with error control for each sample on its own.",
+        ),
+        Entry(
+            "sampler",
+            "edm-stochastic",
+            "samplerhub_samplers.edm_stochastic:EDMStochastic",
+            "EDM's Algorithm 2: noise by its own S_churn, Heun's method, and a last Euler step to noise level 0.",
+        ),
+        Entry(
+            "sampler",
+            "euler",
+            "samplerhub_samplers.euler:Euler",
+            "Euler's method for the probability-flow ODE in the process's own time t.",
+        ),
+        Entry(
+            "sampler",
+            "euler-maruyama",
+            "samplerhub_samplers.euler_maruyama:EulerMaruyama",
+            "The Euler-Maruyama method for the reverse SDE in the process's own time t, of stochasticity gamma = churn.",
+        ),
+        Entry(
+            "sampler",
+            "heun",
+            "samplerhub_samplers.heun:Heun",
+            "Heun's second-order method in the noise level: an Euler step, then the mean of the slopes at both ends.",
+        ),
+    ]
