@@ -1,0 +1,211 @@
+"""Mixtures of Gaussians: the test bed with many modes and an exact score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+import torch
+from pydantic import BeforeValidator, Field, model_validator
+from torch import Tensor
+
+from samplerhub import Component, broadcast
+
+Matrix = tuple[tuple[float, ...], ...]
+DIRECT = 4
+"""Up to this dimension distances are summed coordinate by coordinate; above it they come from one matrix product."""
+
+
+def _as_points(means: object) -> object:
+    """Let numbers stand for points of dimension 1."""
+    if isinstance(means, (list, tuple)):
+        return tuple((m,) if isinstance(m, (int, float)) else m for m in means)
+    return means
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """The components as arrays, K of them in d dimensions: the component runs along dimension 0."""
+
+    log_w: Tensor
+    """Log-weights less d/2 log(2 pi), (K, 1)."""
+    mu: Tensor
+    """Means, (K, d)."""
+    v: Tensor
+    """Variances: (K, 1) where every component is isotropic, else along the axes, (K, d, 1)."""
+    axes: Tensor | None
+    """All axes of all components as columns, (d, K d), where not every component is isotropic."""
+    shift: Tensor | None
+    """Means along those axes, (K d, 1)."""
+
+    def to(self, y: Tensor) -> _Parts:
+        axes, shift = (None if a is None else a.to(y) for a in (self.axes, self.shift))
+        return _Parts(self.log_w.to(y), self.mu.to(y), self.v.to(y), axes, shift)
+
+
+class Mixture(Component):
+    r"""A mixture of Gaussians of any dimension, score and density in closed form.
+
+    With p_0 = sum_i w_i N(mu_i, S_i), S_i = U_i diag(v_i) U_i^T, the noised y = x_0 + rho eps is a mixture as well, and
+
+        p(y) = sum_i w_i N(y; mu_i, S_i + rho^2 I),    r_i = w_i N(y; mu_i, S_i + rho^2 I)/p(y)
+        E[x_0 | y] = sum_i r_i [mu_i + U_i diag(v_i/(v_i + rho^2)) U_i^T (y - mu_i)].
+
+    Without arguments it is the one-dimensional mixture 0.1 N(-1, 0.2^2) + 0.9 N(0.1, 0.1^2) of the paper below.
+
+    References:
+        The Effect of Stochasticity in Score-Based Diffusion Sampling (Schaeffer et al., 2025), arXiv:2506.11378
+    """
+
+    weights: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.1, 0.9), min_length=1)
+    """Weights of the components, positive; they are divided by their sum."""
+    means: Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_as_points)] = ((-1.0,), (0.1,))
+    """Means of the components, a point each; in one dimension numbers will do."""
+    covariances: tuple[float | Matrix, ...] = (0.04, 0.01)
+    """Covariances of the components: a variance (times the identity), or a symmetric positive definite matrix."""
+
+    @model_validator(mode="after")
+    def _components_fit(self) -> Mixture:
+        K = len(self.weights)
+        if len(self.means) != K or len(self.covariances) != K:
+            raise ValueError(
+                f"there are {K} weights, {len(self.means)} means and {len(self.covariances)} covariances; "
+                f"each component needs one of each"
+            )
+        d = len(self.means[0])
+        if d == 0 or any(len(mu) != d for mu in self.means):
+            raise ValueError(
+                f"means have lengths {[len(mu) for mu in self.means]}; all need the same length, 1 or more"
+            )
+        for i, S in enumerate(self.covariances):
+            _check_covariance(i, S, d)
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(d,)."""
+        return (len(self.means[0]),)
+
+    @property
+    def suggests(self) -> Mapping[str, str | int]:
+        """The exact model, judged by the KL divergence on the line and by the Frechet distance elsewhere."""
+        if len(self.means[0]) == 1:
+            return {"model": "exact", "metric": "kl", "samples": 100_000}
+        return {"model": "exact", "metric": "fd", "samples": 10_000}
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """Return n samples, shape (n, d), float64."""
+        K, d = len(self.weights), len(self.means[0])
+        w = torch.tensor(self.weights, dtype=torch.float64, device=rng.device)
+        i = torch.multinomial(w, n, replacement=True, generator=rng)
+        z = torch.randn(n, d, generator=rng, device=rng.device, dtype=torch.float64)
+        parts = self._at(z)
+        x = parts.v[i].reshape(n, -1).sqrt() * z
+        if parts.axes is not None:
+            U = parts.axes.reshape(d, K, d)
+            for k in sorted(set(i.tolist())):
+                x[i == k] = x[i == k] @ U[:, k].T
+        return parts.mu[i] + x
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Return mean (d,) and covariance (d, d), float64."""
+        w, mu, S = self._fields
+        mean = w @ mu
+        return mean, (w[:, None, None] * S).sum(0) + (w * (mu - mean).T) @ (mu - mean)
+
+    def denoise(self, y: Tensor, rho: Tensor) -> Tensor:
+        """Return E[x_0 | x_0 + rho eps = y], shape (n, d)."""
+        parts, s = self._noised(y, rho)
+        z, L = _log_terms(parts, y, s)
+        E = (L - L.amax(0)).exp()
+        r = E / E.sum(0)
+        if parts.axes is None:
+            r_v = r * (parts.v / s)
+            return torch.addcmul((r - r_v).T @ parts.mu, r_v.sum(0)[:, None], y)
+        pulled = (r[:, None] * (parts.v / s) * z).flatten(0, 1)
+        return torch.addmm(r.T @ parts.mu, pulled.T, parts.axes.T)
+
+    def log_prob(self, y: Tensor, rho: Tensor) -> Tensor:
+        """Return the log-density of x_0 + rho eps at y, shape (n,)."""
+        parts, s = self._noised(y, rho)
+        _, L = _log_terms(parts, y, s)
+        return L.logsumexp(0)
+
+    def _noised(self, y: Tensor, rho: Tensor) -> tuple[_Parts, Tensor]:
+        """Return the components and the variances v + rho^2, (K, n or 1) or (K, d, n or 1)."""
+        parts, rho = self._at(y), broadcast(rho, y).T
+        return parts, torch.addcmul(parts.v, rho, rho)
+
+    def _at(self, y: Tensor) -> _Parts:
+        kind = y.dtype, y.device
+        if kind not in self._parts_at:
+            self._parts_at[kind] = self._parts.to(y)
+        return self._parts_at[kind]
+
+    @cached_property
+    def _parts_at(self) -> dict[tuple[torch.dtype, torch.device], _Parts]:
+        return {}
+
+    @cached_property
+    def _fields(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised weights (K,), means (K, d) and covariances (K, d, d), float64."""
+        w, mu = (torch.tensor(field, dtype=torch.float64) for field in (self.weights, self.means))
+        S = [torch.tensor(S, dtype=torch.float64) for S in self.covariances]
+        return w / w.sum(), mu, torch.stack([S_i * torch.eye(mu.shape[1]) if S_i.ndim == 0 else S_i for S_i in S])
+
+    @cached_property
+    def _parts(self) -> _Parts:
+        w, mu, S = self._fields
+        K, d = mu.shape
+        log_w = (w.log() - d / 2 * math.log(2 * math.pi))[:, None]
+        if d == 1 or all(isinstance(S_i, float) for S_i in self.covariances):
+            return _Parts(log_w, mu, S[:, 0, :1], None, None)
+        v, U = torch.linalg.eigh(S)
+        return _Parts(log_w, mu, v[:, :, None], U.movedim(1, 0).reshape(d, K * d), (mu[:, None] @ U).reshape(K * d, 1))
+
+
+def _log_terms(parts: _Parts, y: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """Return y - mu_i along the axes, (K, d, n), empty without axes, and log w_i N(y; mu_i, S_i + rho^2), (K, n)."""
+    if parts.axes is None or parts.shift is None:
+        q = _squared_distances(parts.mu, y)
+        return q[:0], torch.addcmul(parts.log_w - y.shape[1] / 2 * s.log(), q, -0.5 / s)
+    K, d = parts.mu.shape
+    z = (parts.axes.T @ y.T - parts.shift).reshape(K, d, -1)
+    return z, parts.log_w - ((z * z / s).sum(1) + s.log().sum(1)) / 2
+
+
+def _squared_distances(mu: Tensor, y: Tensor) -> Tensor:
+    """Return |y - mu_i|^2, (K, n)."""
+    d = y.shape[1]
+    if d <= DIRECT:
+        q = (y[:, 0] - mu[:, :1]).square()
+        for k in range(1, d):
+            q = q + (y[:, k] - mu[:, k : k + 1]).square()
+        return q
+    # |y|^2 - 2 mu.y + |mu|^2 cancels near a mean, and it is divided by a variance that may be tiny: hence float64.
+    centre = mu.double().mean(0)
+    mu_c, y_c = mu.double() - centre, y.double() - centre
+    q = torch.addmm(mu_c.square().sum(1, keepdim=True), mu_c, y_c.T, alpha=-2) + y_c.square().sum(1)
+    return q.clamp(min=0).to(y)
+
+
+def _check_covariance(i: int, S: float | Matrix, d: int) -> None:
+    if isinstance(S, float):
+        if S <= 0:
+            raise ValueError(f"covariance {i} is {S:g}; a variance must be positive")
+        return
+    if len(S) != d or any(len(row) != d for row in S):
+        lengths = [len(row) for row in S]
+        raise ValueError(
+            f"covariance {i} has rows of lengths {lengths}; it must be a variance or {d} rows of {d} numbers"
+        )
+    matrix = torch.tensor(S, dtype=torch.float64)
+    skew = (matrix - matrix.T).abs().max().item()
+    if skew > 1e-9 * matrix.abs().max().item():
+        raise ValueError(f"covariance {i} differs from its transpose by {skew:g}; it must be symmetric")
+    smallest = torch.linalg.eigvalsh(matrix)[0].item()
+    if smallest <= 0:
+        raise ValueError(f"covariance {i} has the eigenvalue {smallest:g}; all of them must be positive")
