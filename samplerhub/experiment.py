@@ -105,7 +105,8 @@ class Experiment:
     dtype: str = "float32"
     device: str = "cpu"
     batch: int | None = None
-    block: int = 1024
+    block: int | None = None
+    """Samples in a block; by default as many as hold 65,536 numbers, but 256 to 8,192."""
     shape: tuple[int, ...] | None = None
     """Shape of one sample; needed only where neither target nor model knows it."""
 
@@ -127,7 +128,15 @@ class Experiment:
         if not isinstance(self.metrics, Mapping):
             object.__setattr__(self, "metrics", {kebab(type(metric)): metric for metric in self.metrics})
         check_needs(self._metrics, self.target)
-        object.__setattr__(self, "times", self._times())
+        problem = self.problem()
+        if self.block is None:
+            object.__setattr__(self, "block", min(8192, max(256, 65_536 // max(1, math.prod(problem.shape)))))
+        object.__setattr__(self, "times", self._times(problem))
+
+    @property
+    def _block(self) -> int:
+        assert self.block is not None
+        return self.block
 
     @property
     def _metrics(self) -> Mapping[str, Metric]:
@@ -159,8 +168,7 @@ class Experiment:
                 raise Mismatch(f"{who} has shape {shape} but {other} is made for {its_shape}; choose a pair that fits")
         return shape
 
-    def _times(self) -> Tensor:
-        problem = self.problem()
+    def _times(self, problem: Problem) -> Tensor:
         if self.steps is not None:
             if self.steps < 1:
                 raise InvalidSetting(f"steps = {self.steps}: it must be at least 1")
@@ -231,7 +239,7 @@ class Experiment:
 
     def _blocks(self, observe: Callable[[Progress], None] | None, store: BlockStore | None) -> Iterator[Block]:
         fingerprint = self.fingerprint()
-        count = -(-self.samples // self.block)
+        count = -(-self.samples // self._block)
         for index in range(count):
             block = store.load(fingerprint, index) if store else None
             if block is None:
@@ -243,7 +251,7 @@ class Experiment:
 
     def run_block(self, index: int, report: Callable[[float], None] | None = None) -> Block:
         """Make the samples of one block; it depends on nothing but the experiment and the index."""
-        n = min(self.block, self.samples - index * self.block)
+        n = min(self._block, self.samples - index * self._block)
         problem = self.problem()
         problem.span = (self.times[-1].item(), self.times[0].item())
         x = self.prior.sample(problem, n, stream(self.seed, "prior", index)).to(self.device, DTYPES[self.dtype])
@@ -269,7 +277,7 @@ class Experiment:
     def _what_was_not_finite(self, step: Step, i: int, index: int) -> str:
         bad = ~step.x.flatten(1).isfinite().all(1)
         t = step.t if isinstance(step.t, float) else step.t[bad].max().item()
-        finished = index * self.block
+        finished = index * self._block
         kept = f"; the {finished} samples finished before are kept" if finished else ""
         return (
             f"the state is not finite after step {i + 1} (t = {t:g}): {int(bad.sum())} of {len(bad)} samples; either model "
@@ -296,7 +304,7 @@ class Experiment:
                 dtype=self.dtype,
                 device=self.device,
                 batch=self.batch,
-                block=self.block,
+                block=self._block,
             ),
             times=self.times.tolist(),
             nfe=nfe,

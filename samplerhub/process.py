@@ -72,9 +72,11 @@ def time_at(process: ForwardProcess, level: Times) -> Tensor:
             f"rho goes from {rho_min:g} at t = {t_min:g} to {rho_max:g} at t = {t_max:g}"
         )
     goal = level.clamp(rho_min, rho_max).log()
-    f = lambda t: rho(process, t).log() - goal  # noqa: E731
-    a, b = torch.full_like(goal, t_min), torch.full_like(goal, t_max)
-    return _bracketed_root(f, a, b)
+    # log rho is nearly straight in log t for most processes: fewer iterations, and small times keep their digits.
+    to, back = (torch.log, torch.exp) if t_min > 0 else (torch.clone, torch.clone)
+    ends = to(torch.tensor([t_min, t_max], dtype=torch.float64))
+    root = _bracketed_root(lambda u: rho(process, back(u)).log() - goal, *(end.expand(goal.shape) for end in ends))
+    return back(root).clamp(t_min, t_max)
 
 
 def _derivative(f, t: Tensor) -> Tensor:  # type: ignore[no-untyped-def]

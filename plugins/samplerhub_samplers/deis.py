@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from samplerhub import ForwardProcess, Leg, MultistepSampler, time_at
 
-POINTS, WEIGHTS = np.polynomial.legendre.leggauss(64)
+Array = NDArray[np.float64]
 
 
 class DEIS(MultistepSampler):
@@ -48,22 +48,33 @@ class DEIS(MultistepSampler):
         return rho.log() if self.variable == "log-rho" else time_at(process, rho)
 
     def weights(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
-        """Return w_j for each leg, newest first, by 64-point Gauss-Legendre quadrature in log rho (error 1e-15)."""
-        start, end = np.array([[math.log(leg.rho_t), math.log(leg.rho_s)] for leg in legs]).T[:, :, None]
-        rho = np.exp((start + end) / 2 + (end - start) / 2 * POINTS)
-        measure = (end - start) / 2 * WEIGHTS * rho
+        """Return w_j for each leg, newest first, by Gauss-Legendre quadrature in log rho (error about 1e-15)."""
+        start, end = np.log([[leg.rho_t for leg in legs], [leg.rho_s for leg in legs]])[:, :, None]
+        points, measure = np.polynomial.legendre.leggauss(16 if np.all(start - end < 1) else 64)
+        rho = np.exp((start + end) / 2 + (end - start) / 2 * points)
+        measure = (end - start) / 2 * measure * rho
         c = self.clock(process, torch.from_numpy(rho)).numpy()
-        return [
-            _integrals(nodes, c_i, measure_i, leg.rho_s - leg.rho_t)
-            for leg, nodes, c_i, measure_i in zip(legs, self.nodes(process, legs), c, measure)
-        ]
+
+        nodes = self.nodes(process, legs)
+        lengths = np.array([leg.rho_s - leg.rho_t for leg in legs])
+        weights: list[tuple[float, ...]] = [()] * len(legs)
+        for k in {len(c_j) for c_j in nodes}:
+            rows = [i for i, c_j in enumerate(nodes) if len(c_j) == k]
+            w = lagrange_integrals(np.array([nodes[i] for i in rows]), c[rows], measure[rows], lengths[rows])
+            for i, w_j in zip(rows, w.tolist()):
+                weights[i] = tuple(w_j)
+        return weights
 
 
-def _integrals(nodes: tuple[float, ...], c: np.ndarray, measure: np.ndarray, total: float) -> tuple[float, ...]:
-    """Integrals of the Lagrange polynomials through the nodes; their sum is the length of the interval, exactly."""
-    older = [
-        float(measure @ np.prod([(c - c_k) / (c_j - c_k) for k, c_k in enumerate(nodes) if k != j], axis=0))
-        for j, c_j in enumerate(nodes)
-        if j > 0
-    ]
-    return (total - math.fsum(older), *older)
+def lagrange_integrals(nodes: Array, c: Array, measure: Array, lengths: Array) -> Array:
+    """Return the integrals of the Lagrange polynomials through the nodes, shape (legs, k), for nodes of that shape.
+
+    `c` and `measure`, shape (legs, points), are the quadrature. Each row sums to the length of its interval, exactly.
+    """
+    w = np.zeros_like(nodes)
+    for j in range(1, nodes.shape[1]):
+        others = [m for m in range(nodes.shape[1]) if m != j]
+        basis = np.prod([(c - nodes[:, [m]]) / (nodes[:, [j]] - nodes[:, [m]]) for m in others], axis=0)
+        w[:, j] = np.sum(measure * basis, axis=1)
+    w[:, 0] = lengths - w.sum(axis=1)
+    return w

@@ -1,0 +1,31 @@
+"""What holds for every forward process."""
+
+from __future__ import annotations
+
+import torch
+
+import samplerhub.process as derived
+from samplerhub.protocols import ForwardProcess
+
+
+def check_process(process: ForwardProcess) -> None:
+    """Assert positivity, monotone rho, the inverse, and drift and diffusion against central differences."""
+    t_min, t_max = process.span
+    assert t_min < t_max, f"span {process.span} is not (t_min, t_max)"
+    t = torch.linspace(t_min, t_max, 2001, dtype=torch.float64)
+    if t_min > 0:
+        t = torch.cat([t, torch.logspace(0, 1, 500, base=t_max / t_min, dtype=torch.float64) * t_min]).clamp(t_min, t_max)
+        t = t.unique()
+    alpha, sigma, rho = derived.alpha(process, t), derived.sigma(process, t), derived.rho(process, t)
+    assert bool((alpha > 0).all() and (sigma > 0).all()), "alpha and sigma are positive on the span"
+    assert bool((rho.diff() > 0).all()), "rho increases strictly"
+    error = ((derived.time_at(process, rho) - t) / t.abs().clamp(min=1e-3 * t_max)).abs().max()
+    assert error < 1e-9, f"time_at(rho(t)) is off by {error:g}"
+
+    inner = t[1:-1]
+    h = 1e-5 * torch.minimum(inner - t_min, t_max - inner).clamp(max=(t_max - t_min) / 10)
+    central = lambda f: (f(inner + h) - f(inner - h)) / (2 * h)  # noqa: E731
+    f = central(lambda t: derived.alpha(process, t).log())
+    g2 = derived.alpha(process, inner) ** 2 * central(lambda t: derived.rho(process, t) ** 2)
+    assert torch.allclose(derived.drift(process, inner), f, rtol=1e-4, atol=1e-4 * float(f.abs().max())), "drift"
+    assert torch.allclose(derived.diffusion2(process, inner), g2, rtol=1e-4), "diffusion"
