@@ -12,6 +12,7 @@ def samplerhub_entries() -> list[Entry]:
             "edm",
             "samplerhub_grids.edm:EDMGrid",
             "Uniform in a root of the noise level, rho^(1/exponent), for any process.",
+            default=True,
         ),
         Entry(
             "grid", "exponential", "samplerhub_grids.exponential:Exponential", "Uniform in the log of the noise level."

@@ -18,5 +18,6 @@ def samplerhub_entries() -> list[Entry]:
             "gaussian",
             "samplerhub_priors.gaussian:GaussianPrior",
             "Pure noise, x = sigma(t_max) z with z standard normal.",
+            default=True,
         ),
     ]

@@ -12,6 +12,7 @@ def samplerhub_entries() -> list[Entry]:
             "edm",
             "samplerhub_processes.edm:EDM",
             "Variance exploding with the noise level as time: alpha = 1, sigma = t.",
+            default=True,
         ),
         Entry(
             "process",

@@ -12,6 +12,7 @@ def samplerhub_entries() -> list[Entry]:
             "digits",
             "samplerhub_targets.digits:Digits",
             "1,797 real 8x8 images of handwritten digits, scaled to [-1, 1].",
+            default=True,
         ),
         Entry(
             "target",
