@@ -1,0 +1,145 @@
+"""A run as plain data: from a TOML file, a manifest or the command line, one laid over the other."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from samplerhub.errors import InvalidSetting, UnknownComponent, UnusableFile
+from samplerhub.manifest import ComponentRecord, Manifest
+from samplerhub.plugin import ROLES
+from samplerhub.registry import did_you_mean
+
+RUN_ROLES = tuple(role for role in ROLES if role not in ("metric", "trainer"))
+"""Roles that a run has one component of."""
+SETTINGS = ("samples", "steps", "nfe", "seed", "dtype", "device", "batch", "block")
+
+
+class Choice(BaseModel):
+    """A component by name, with the fields that are set; without a name the fields are for the default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str | None = None
+    fields: dict[str, JsonValue] = {}
+
+    def over(self, base: Choice) -> Choice:
+        """Return this choice where it says something, the other elsewhere; fields stay with the name they were set for."""
+        if self.name not in (None, base.name):
+            return self
+        return Choice(name=base.name, fields={**base.fields, **self.fields})
+
+
+class RunConfig(BaseModel):
+    """A run as plain data; what is None or missing is open."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    components: dict[str, Choice] = {}
+    """By role."""
+    metrics: tuple[Choice, ...] | None = None
+    samples: int | None = None
+    steps: int | None = None
+    nfe: int | None = None
+    seed: int | None = None
+    dtype: str | None = None
+    device: str | None = None
+    batch: int | None = None
+    block: int | None = None
+
+    def over(self, base: RunConfig) -> RunConfig:
+        """Return this config where it says something, the other elsewhere."""
+        components = dict(base.components)
+        for role, choice in self.components.items():
+            components[role] = choice.over(base.components.get(role, Choice()))
+        settings: dict[str, Any] = {name: getattr(base, name) for name in SETTINGS}
+        if (self.steps, self.nfe) != (None, None):
+            settings["steps"] = settings["nfe"] = None
+        settings |= {name: getattr(self, name) for name in SETTINGS if getattr(self, name) is not None}
+        return RunConfig(components=components, metrics=self._metrics_over(base.metrics), **settings)
+
+    def _metrics_over(self, base: tuple[Choice, ...] | None) -> tuple[Choice, ...] | None:
+        if self.metrics is None or base is None:
+            return base if self.metrics is None else self.metrics
+        earlier = {choice.name: choice for choice in base}
+        return tuple(choice.over(earlier.get(choice.name, Choice())) for choice in self.metrics)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Read an experiment file: a key for each role (a name, or a table with a name and fields) and the settings."""
+        from samplerhub.files import read_text
+
+        text = read_text(path)
+        try:
+            return cls.parse(tomllib.loads(text), where=str(path))
+        except tomllib.TOMLDecodeError as error:
+            raise UnusableFile(f"{path} is not TOML: {error}") from error
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], where: str) -> Self:
+        """Read the plain data of an experiment file."""
+        known = (*RUN_ROLES, "metric", *SETTINGS)
+        for key in data:
+            if key not in known:
+                raise InvalidSetting(f"{where}: {key!r} is no key{did_you_mean(key, known)} known: {', '.join(known)}")
+        for key in SETTINGS:
+            expected = str if key in ("dtype", "device") else int
+            if key in data and type(data[key]) is not expected:
+                raise InvalidSetting(
+                    f"{where}: {key} = {data[key]!r} is not {'text' if expected is str else 'an integer'}"
+                )
+        metrics = data.get("metric")
+        return cls(
+            components={role: _choice(role, data[role], where) for role in RUN_ROLES if role in data},
+            metrics=None if metrics is None else tuple(
+                _choice("metric", metric, where) for metric in (metrics if isinstance(metrics, list) else [metrics])
+            ),
+            **{key: data[key] for key in SETTINGS if key in data},
+        )  # fmt: skip
+
+    @classmethod
+    def from_manifest(cls, manifest: Manifest, chosen: Collection[str] = ()) -> Self:
+        """Return the run that a manifest records, but for the roles for which something else is chosen.
+
+        Components are found by their registered names; nothing is imported on a file's word.
+        """
+        metrics = None if "metric" in chosen else tuple(_recorded("metric", m) for m in manifest.metrics.values())
+        return cls(
+            components={role: _recorded(role, c) for role, c in manifest.components.items() if role not in chosen},
+            metrics=metrics,
+            **manifest.settings.model_dump(),
+        )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the manifest of an earlier run."""
+    from samplerhub.files import read_json
+
+    try:
+        return Manifest.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UnusableFile(
+            f"{path} is not the manifest of a run: {'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+        ) from error
+
+
+def _choice(role: str, data: object, where: str) -> Choice:
+    if isinstance(data, str):
+        return Choice(name=data)
+    if isinstance(data, dict) and isinstance(data.get("name", ""), str):
+        return Choice(name=data.get("name"), fields={key: value for key, value in data.items() if key != "name"})
+    raise InvalidSetting(f"{where}: {role} = {data!r}: expected a name, or a table with a name and fields")
+
+
+def _recorded(role: str, component: ComponentRecord) -> Choice:
+    if component.name is None:
+        raise UnknownComponent(
+            f"the manifest's {role} {component.target} was made in Python and has no name in the registry, and "
+            f"nothing is imported on a file's word: rerun it from Python, or choose another with --{role}"
+        )
+    return Choice(name=component.name, fields=component.fields)
