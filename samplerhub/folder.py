@@ -1,0 +1,84 @@
+"""The folder of one run: finished blocks while it goes on, then the manifest, the samples and a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from samplerhub.errors import UnusableFile
+from samplerhub.experiment import Block, Experiment, Result
+from samplerhub.files import read_tensors, whole, writable_folder, write_tensors, write_text
+from samplerhub.manifest import Manifest, record
+from samplerhub.picture import draw
+
+
+class RunFolder:
+    """The folder of one run, and its `samplerhub.experiment.BlockStore`.
+
+    Each file is written whole or not at all. Finished blocks are kept until the run is complete, so that the same
+    command takes up a run that was killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = writable_folder(path)
+        self.blocks = path / "blocks"
+
+    @classmethod
+    def of(cls, experiment: Experiment, out: Path | None = None) -> RunFolder:
+        """Return the folder of an experiment: the same experiment has the same folder, ``runs/<8 hex>``."""
+        if out is None:
+            metrics = experiment.metrics if isinstance(experiment.metrics, dict) else {}
+            parts = [experiment.fingerprint(), *(f"{key}={record(m).model_dump_json()}" for key, m in metrics.items())]
+            out = Path("runs") / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+        return cls(out)
+
+    def load(self, fingerprint: str, index: int) -> Block | None:
+        """Return a block that an earlier run with this fingerprint finished, or None."""
+        try:
+            tensors, header = read_tensors(self._block(index))
+            if header["fingerprint"] != fingerprint:
+                return None
+            return Block(tensors["samples"], float(header["rho"]), int(header["rows"]))
+        except (UnusableFile, KeyError, ValueError):
+            return None
+
+    def save(self, fingerprint: str, index: int, block: Block) -> None:
+        """Keep a finished block."""
+        with suppress(FileExistsError):
+            self.blocks.mkdir()
+        header = {"fingerprint": fingerprint, "rho": repr(block.rho), "rows": str(block.rows)}
+        write_tensors(self._block(index), {"samples": block.samples}, header)
+
+    def finished(self, experiment: Experiment) -> int:
+        """Return how many blocks of this experiment are there already."""
+        if not self.blocks.is_dir():
+            return 0
+        fingerprint, size = experiment.fingerprint(), experiment.block or experiment.samples
+        return sum(self.load(fingerprint, i) is not None for i in range(-(-experiment.samples // size)))
+
+    def write(self, experiment: Experiment, result: Result, manifest: Manifest) -> dict[str, Path]:
+        """Write the files of a finished run, and remove its blocks; return where the files are, the manifest last."""
+        files = {
+            "samples": self.path / "samples.safetensors",
+            "picture": self.path / "samples.png",
+            "manifest": self.path / "manifest.json",
+        }
+        header = {"fingerprint": experiment.fingerprint(), "rho": repr(result.rho), "seed": str(experiment.seed)}
+        write_tensors(files["samples"], {"samples": result.samples}, header)
+        with whole(files["picture"]) as temporary:
+            draw(experiment, result).savefig(temporary, dpi=150)
+        write_text(files["manifest"], manifest.model_dump_json(indent=2) + "\n")
+        self._clear()
+        return files
+
+    def _block(self, index: int) -> Path:
+        return self.blocks / f"{index:05d}.safetensors"
+
+    def _clear(self) -> None:
+        """Remove the files of blocks, and their folder unless something else is in it."""
+        for file in self.blocks.glob("[0-9]*.safetensors"):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.rmdir(self.blocks)
