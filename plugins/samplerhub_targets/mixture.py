@@ -35,15 +35,29 @@ class _Parts:
     mu: Tensor
     """Means, (K, d)."""
     v: Tensor
-    """Variances: (K, 1) where every component is isotropic, else along the axes, (K, d, 1)."""
+    """Variances: (K, 1) where every component is isotropic, else along the axes, (1, K, d)."""
     axes: Tensor | None
     """All axes of all components as columns, (d, K d), where not every component is isotropic."""
-    shift: Tensor | None
-    """Means along those axes, (K d, 1)."""
+    shift: Tensor
+    """Means along those axes, (K d,)."""
+    ones: Tensor
+    """A column of ones, (K, 1)."""
+    mu_1: Tensor
+    """Means and a column of ones, (K, d + 1)."""
+
+    @classmethod
+    def of(cls, w: Tensor, mu: Tensor, v: Tensor, axes: Tensor | None = None) -> _Parts:
+        """Arrange weights (K,), means, variances and axes."""
+        log_w = (w.log() - mu.shape[1] / 2 * math.log(2 * math.pi))[:, None]
+        shift = mu[:, 0] if axes is None else (mu.repeat_interleave(mu.shape[1], 0) * axes.T).sum(1)
+        ones = torch.ones_like(log_w)
+        return cls(log_w, mu, v, axes, shift, ones, torch.cat([mu, ones], 1))
 
     def to(self, y: Tensor) -> _Parts:
-        axes, shift = (None if a is None else a.to(y) for a in (self.axes, self.shift))
-        return _Parts(self.log_w.to(y), self.mu.to(y), self.v.to(y), axes, shift)
+        """Return them in the type and on the device of y."""
+        axes = None if self.axes is None else self.axes.to(y)
+        arrays = (array.to(y) for array in (self.shift, self.ones, self.mu_1))
+        return _Parts(self.log_w.to(y), self.mu.to(y), self.v.to(y), axes, *arrays)
 
 
 class Mixture(Component):
@@ -103,7 +117,7 @@ class Mixture(Component):
         i = torch.multinomial(w, n, replacement=True, generator=rng)
         z = torch.randn(n, d, generator=rng, device=rng.device, dtype=torch.float64)
         parts = self._at(z)
-        x = parts.v[i].reshape(n, -1).sqrt() * z
+        x = (parts.v[i] if parts.axes is None else parts.v[0, i]).sqrt() * z
         if parts.axes is not None:
             U = parts.axes.reshape(d, K, d)
             for k in sorted(set(i.tolist())):
@@ -121,12 +135,14 @@ class Mixture(Component):
         parts, s = self._noised(y, rho)
         z, L = _log_terms(parts, y, s)
         E = (L - L.amax(0)).exp()
-        r = E / E.sum(0)
+        gain = parts.v / s
+        # Sums over components are matrix products with samples as rows: fast, and the same bits for every batch size.
         if parts.axes is None:
-            r_v = r * (parts.v / s)
-            return torch.addcmul((r - r_v).T @ parts.mu, r_v.sum(0)[:, None], y)
-        pulled = (r[:, None] * (parts.v / s) * z).flatten(0, 1)
-        return torch.addmm(r.T @ parts.mu, pulled.T, parts.axes.T)
+            E_v = E * gain
+            kept, pulled = E_v.T @ parts.ones, (E - E_v).T @ parts.mu_1
+            return (pulled[:, :-1] + kept * y) / (pulled[:, -1:] + kept)
+        moved = (E.T.unsqueeze(2) * gain * z).flatten(1)
+        return torch.addmm(E.T @ parts.mu, moved, parts.axes.T) / (E.T @ parts.ones)
 
     def log_prob(self, y: Tensor, rho: Tensor) -> Tensor:
         """Return the log-density of x_0 + rho eps at y, shape (n,)."""
@@ -135,8 +151,9 @@ class Mixture(Component):
         return L.logsumexp(0)
 
     def _noised(self, y: Tensor, rho: Tensor) -> tuple[_Parts, Tensor]:
-        """Return the components and the variances v + rho^2, (K, n or 1) or (K, d, n or 1)."""
-        parts, rho = self._at(y), broadcast(rho, y).T
+        """Return the components and the variances v + rho^2, (K, n or 1) or (n or 1, K, d)."""
+        parts, rho = self._at(y), broadcast(rho, y)
+        rho = rho.T if parts.axes is None else rho.unsqueeze(2)
         return parts, torch.addcmul(parts.v, rho, rho)
 
     def _at(self, y: Tensor) -> _Parts:
@@ -160,21 +177,19 @@ class Mixture(Component):
     def _parts(self) -> _Parts:
         w, mu, S = self._fields
         K, d = mu.shape
-        log_w = (w.log() - d / 2 * math.log(2 * math.pi))[:, None]
         if d == 1 or all(isinstance(S_i, float) for S_i in self.covariances):
-            return _Parts(log_w, mu, S[:, 0, :1], None, None)
+            return _Parts.of(w, mu, S[:, 0, :1])
         v, U = torch.linalg.eigh(S)
-        return _Parts(log_w, mu, v[:, :, None], U.movedim(1, 0).reshape(d, K * d), (mu[:, None] @ U).reshape(K * d, 1))
+        return _Parts.of(w, mu, v[None], U.movedim(1, 0).reshape(d, K * d))
 
 
 def _log_terms(parts: _Parts, y: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """Return y - mu_i along the axes, (K, d, n), empty without axes, and log w_i N(y; mu_i, S_i + rho^2), (K, n)."""
-    if parts.axes is None or parts.shift is None:
+    """Return y - mu_i along the axes, (n, K, d), empty without axes, and log w_i N(y; mu_i, S_i + rho^2), (K, n)."""
+    if parts.axes is None:
         q = _squared_distances(parts.mu, y)
         return q[:0], torch.addcmul(parts.log_w - y.shape[1] / 2 * s.log(), q, -0.5 / s)
-    K, d = parts.mu.shape
-    z = (parts.axes.T @ y.T - parts.shift).reshape(K, d, -1)
-    return z, parts.log_w - ((z * z / s).sum(1) + s.log().sum(1)) / 2
+    z = torch.addmm(-parts.shift, y, parts.axes).reshape(-1, *parts.mu.shape)
+    return z, parts.log_w - ((z * z / s).sum(2) + s.log().sum(2)).T / 2
 
 
 def _squared_distances(mu: Tensor, y: Tensor) -> Tensor:
@@ -188,8 +203,8 @@ def _squared_distances(mu: Tensor, y: Tensor) -> Tensor:
     # |y|^2 - 2 mu.y + |mu|^2 cancels near a mean, and it is divided by a variance that may be tiny: hence float64.
     centre = mu.double().mean(0)
     mu_c, y_c = mu.double() - centre, y.double() - centre
-    q = torch.addmm(mu_c.square().sum(1, keepdim=True), mu_c, y_c.T, alpha=-2) + y_c.square().sum(1)
-    return q.clamp(min=0).to(y)
+    q = torch.addmm(mu_c.square().sum(1), y_c, mu_c.T, alpha=-2) + y_c.square().sum(1, keepdim=True)
+    return q.clamp(min=0).to(y).T
 
 
 def _check_covariance(i: int, S: float | Matrix, d: int) -> None:
