@@ -67,6 +67,8 @@ class Result:
 
     samples: Tensor
     """Generated samples x, shape (n, *d), on the CPU."""
+    rho: float
+    """Noise level of the samples, sigma/alpha at the end of the grid, or 0 where the state was denoised."""
     nfe: float
     """Model evaluations per sample."""
     seconds: float
@@ -235,7 +237,7 @@ class Experiment:
 
         alpha = 1.0 if rho == 0 else derived.alpha(self.process, self.times[-1]).item()
         estimates = measure(self._metrics, samples / alpha, rho, self.target, self.seed)
-        return Result(samples, nfe, seconds, estimates, self._manifest(nfe, seconds, estimates), self.times)
+        return Result(samples, rho, nfe, seconds, estimates, self._manifest(nfe, seconds, estimates), self.times)
 
     def _blocks(self, observe: Callable[[Progress], None] | None, store: BlockStore | None) -> Iterator[Block]:
         fingerprint = self.fingerprint()

@@ -6,7 +6,10 @@ import math
 from functools import lru_cache
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
 from torch import Tensor
 
 import samplerhub.process as derived
@@ -69,27 +72,20 @@ def warm_times(process: ForwardProcess, steps: int, order: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def flow(rho_high: float, rho_low: float, n: int = 64) -> tuple[Tensor, Tensor]:
-    """Return states y of `Bells` at rho_high and the ends of their probability-flow paths at rho_low, to about 1e-14.
+    """Return states y of `Bells` at rho_high and the ends of their probability-flow paths at rho_low, to 1e-12.
 
-    Classical Runge-Kutta in log rho with 2,000 and 4,000 steps, dy/dlog(rho) = y - D(y, rho), extrapolated.
+    By scipy's DOP853 in log rho: dy/dlog(rho) = y - D(y, rho).
     """
-    rng = torch.Generator().manual_seed(20)
-    start = rho_high * torch.randn(n, 2, generator=rng, dtype=torch.float64)
-    coarse, fine = (_kutta(start, math.log(rho_high), math.log(rho_low / rho_high) / steps, steps) for steps in (2000, 4000))
-    return start, fine + (fine - coarse) / 15
-
-
-def _kutta(y: Tensor, c: float, h: float, steps: int) -> Tensor:
     model = Bells()
-    f = lambda y, c: y - model(y, torch.tensor(math.exp(c), dtype=torch.float64))  # noqa: E731
-    for i in range(steps):
-        now = c + i * h
-        k1 = f(y, now)
-        k2 = f(y + h / 2 * k1, now + h / 2)
-        k3 = f(y + h / 2 * k2, now + h / 2)
-        k4 = f(y + h * k3, now + h)
-        y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    return y
+    start = rho_high * torch.randn(n, 2, generator=torch.Generator().manual_seed(20), dtype=torch.float64)
+
+    def slope(c: float, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        state = torch.from_numpy(y).view(n, 2)
+        return (state - model(state, torch.tensor(math.exp(c), dtype=torch.float64))).flatten().numpy()
+
+    ends = (math.log(rho_high), math.log(rho_low))
+    path = solve_ivp(slope, ends, start.flatten().numpy(), method="DOP853", rtol=1e-13, atol=1e-14)
+    return start, torch.from_numpy(path.y[:, -1]).view(n, 2)
 
 
 def problem(process: ForwardProcess) -> Problem:

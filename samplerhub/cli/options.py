@@ -1,0 +1,160 @@
+"""The chosen components as options: a pure scan of the arguments, then a typer option for each field."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, JsonValue
+
+from samplerhub.cli.fields import described, value_of
+from samplerhub.errors import InvalidSetting
+from samplerhub.registry import did_you_mean
+
+FLAGS = ("--json", "--quiet", "--help")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What stands on the command line, before it is known which options there are."""
+
+    options: tuple[tuple[str, str], ...]
+    positional: tuple[str, ...]
+    help: bool
+
+    def values(self, option: str) -> list[str]:
+        """Return the values given to an option, in order."""
+        return [value for name, value in self.options if name == option]
+
+    def last(self, option: str) -> str | None:
+        """Return the value given to an option last."""
+        return next(reversed(self.values(option)), None)
+
+
+def tidy(arguments: Iterable[str]) -> list[str]:
+    """Return the arguments with hyphens for underscores in the names of options."""
+    parts = [argument.partition("=") for argument in arguments]
+    return [
+        name.replace("_", "-") + equals + value if name.startswith("--") else name + equals + value
+        for name, equals, value in parts
+    ]
+
+
+def scan(arguments: Sequence[str]) -> Scan:
+    """Read the arguments of a command; every option but a few flags takes a value."""
+    options, positional, rest = [], [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument in FLAGS:
+            continue
+        if argument.startswith("--"):
+            name, equals, value = argument.partition("=")
+            options.append((name, value if equals or not rest else rest.pop(0)))
+        elif argument.startswith("-") and len(argument) > 1:
+            options.append((argument[:2], argument[2:] or (rest.pop(0) if rest else "")))
+        else:
+            positional.append(argument)
+    return Scan(tuple(options), tuple(positional), "--help" in arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A component of the run, with the words before its fields: ``sampler``, or ``metric.kl`` among several metrics."""
+
+    role: str
+    name: str
+    component: type[BaseModel]
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOption:
+    """An option that sets a field of a chosen component."""
+
+    chosen: Chosen
+    field: str
+    spellings: tuple[str, ...]
+
+    @property
+    def parameter(self) -> str:
+        """Its name as an argument of the command."""
+        return f"{self.chosen.prefix}.{self.field}".replace(".", "__").replace("-", "_")
+
+
+class FieldOptions:
+    """The options of all chosen components: the long form always, the bare one where a single component has the field."""
+
+    def __init__(self, chosen: Sequence[Chosen], reserved: Iterable[str]) -> None:
+        long = {
+            (one.prefix, field): f"--{one.prefix}.{field.replace('_', '-')}"
+            for one in chosen
+            for field in one.component.model_fields
+        }
+        owners: dict[str, list[str]] = {}
+        for (_, field), spelling in long.items():
+            owners.setdefault(f"--{field.replace('_', '-')}", []).append(spelling)
+        taken = set(reserved)
+        self.ambiguous = {bare: forms for bare, forms in owners.items() if len(forms) > 1 and bare not in taken}
+        bare = {forms[0]: bare for bare, forms in owners.items() if len(forms) == 1 and bare not in taken}
+        self.options = [
+            FieldOption(one, field, tuple(filter(None, (long[one.prefix, field], bare.get(long[one.prefix, field])))))
+            for one in chosen
+            for field in described(one.component)
+        ]
+
+    def check(self, given: Scan, known: Iterable[str]) -> None:
+        """Raise `InvalidSetting` for an option that is ambiguous, or that none of the chosen components has."""
+        known = {*known, *(spelling for option in self.options for spelling in option.spellings)}
+        for name, _ in given.options:
+            if name in self.ambiguous:
+                raise InvalidSetting(f"{name} is ambiguous: write {' or '.join(self.ambiguous[name])}")
+            if name not in known:
+                chosen = dict.fromkeys(f"{o.chosen.role} {o.chosen.name}" for o in self.options)
+                raise InvalidSetting(
+                    f"no option {name}{did_you_mean(name, known) or ';'} options depend on the chosen components, "
+                    f"which are {', '.join(chosen)}"
+                )
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """Return the options as parameters for typer, a help panel for each component."""
+        return [self._parameter(option) for option in self.options]
+
+    def fields(self, values: Mapping[str, Any], prefix: str) -> dict[str, JsonValue]:
+        """Return what was given for the fields of one component."""
+        return {
+            option.field: value_of(text, option.chosen.component.model_fields[option.field])
+            for option in self.options
+            if option.chosen.prefix == prefix and (text := values.get(option.parameter)) is not None
+        }
+
+    def _parameter(self, option: FieldOption) -> inspect.Parameter:
+        text = described(option.chosen.component)[option.field]
+        info = typer.Option(
+            *option.spellings,
+            help=escaped(f"{text.help} ({text.limits})"),
+            metavar=text.type,
+            rich_help_panel=f"{option.chosen.role} {option.chosen.name}",
+            show_default=False,
+        )
+        return parameter(option.parameter, str | None, info)
+
+
+def parameter(name: str, kind: Any, info: Any) -> inspect.Parameter:
+    """Return an optional parameter of a command, None where it is not given."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
+
+
+def extended(command: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> Callable[..., None]:
+    """Give a command parameters in place of its ``**options``: typer finds them in the signature."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    command.__signature__ = signature.replace(parameters=[*own, *parameters])  # type: ignore[attr-defined]
+    return command
+
+
+def escaped(text: str) -> str:
+    """Return text in which brackets are brackets and not markup."""
+    return text.replace("[", r"\[")
