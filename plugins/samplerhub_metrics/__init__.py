@@ -1,0 +1,22 @@
+"""Figures of merit, each with its standard error."""
+
+from samplerhub.plugin import Entry, hookimpl
+
+
+@hookimpl
+def samplerhub_entries() -> list[Entry]:
+    """Offer the metrics."""
+    return [
+        Entry(
+            "metric",
+            "fd",
+            "samplerhub_metrics.fd:FD",
+            "Frechet distance between the samples and the target, on the raw vectors.",
+        ),
+        Entry(
+            "metric",
+            "kl",
+            "samplerhub_metrics.kl:KL",
+            "Kullback-Leibler divergence between the samples and the target, in nats.",
+        ),
+    ]
