@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 
@@ -25,7 +26,8 @@ class FD(Component):
     m and S are mean and covariance of the samples; mu and C those of the target, in closed form where it knows them,
     else of as many samples of it. It is the squared 2-Wasserstein distance between the Gaussians of those moments, and
     it is called FID only on the features of the Inception network. The plug-in value is too high by a term in 1/n; that
-    bias is removed, and the standard error found, by leaving out one group of samples at a time (the jackknife).
+    bias is removed, and the standard error found, by leaving out one group of samples at a time (the jackknife). With
+    fewer samples than dimensions there is more bias than that; compare such figures at equal numbers of samples only.
 
     References:
         GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), arXiv:1706.08500
@@ -180,5 +182,8 @@ def _vectors(x: Tensor) -> Tensor:
     x = x.flatten(1).to("cpu", torch.float64)
     if len(x) < 3:
         raise Mismatch(f"the Frechet distance needs 3 samples or more, to leave some out; there are {len(x)}")
-    order = np.lexsort(x.T.numpy())
-    return x[torch.from_numpy(order[np.random.default_rng(0).permutation(len(x))])]
+    rows = x.numpy() + 0.0
+    rows = rows[np.lexsort(rows.T)]
+    # Groups must not depend on rank, the same way in each set: the order is drawn from the sorted numbers themselves.
+    seed = int.from_bytes(hashlib.blake2b(rows.tobytes(), digest_size=16).digest(), "big")
+    return torch.from_numpy(rows[np.random.default_rng(seed).permutation(len(rows))])

@@ -201,7 +201,7 @@ def _second_order(binnings: list[_Binning]) -> float:
 
 
 def _combine(first: float, second: float) -> float:
-    """Return the standard error: at equal laws the first-order variance is noise, of mean twice the second-order one."""
+    """Return the standard error: at equal laws the first-order variance is noise, on average twice the second-order."""
     return math.sqrt(max(first - 2 * second, 0) + second)
 
 

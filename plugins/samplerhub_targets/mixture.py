@@ -170,8 +170,9 @@ class Mixture(Component):
     def _fields(self) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised weights (K,), means (K, d) and covariances (K, d, d), float64."""
         w, mu = (torch.tensor(field, dtype=torch.float64) for field in (self.weights, self.means))
+        eye = torch.eye(mu.shape[1], dtype=torch.float64)
         S = [torch.tensor(S, dtype=torch.float64) for S in self.covariances]
-        return w / w.sum(), mu, torch.stack([S_i * torch.eye(mu.shape[1]) if S_i.ndim == 0 else S_i for S_i in S])
+        return w / w.sum(), mu, torch.stack([S_i * eye if S_i.ndim == 0 else S_i for S_i in S])
 
     @cached_property
     def _parts(self) -> _Parts:
