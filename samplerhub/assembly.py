@@ -48,11 +48,9 @@ PLAYERS: Mapping[str, tuple[type, ...]] = {
 
 def complete(config: RunConfig, registry: Registry) -> RunConfig:
     """Return the config with every role named and every number set: as the target suggests, or the defaults."""
-    components = dict(config.components)
-    target = components["target"] = _named("target", components, registry)
-    suggestions = suggested(target, registry)
-    for role in RUN_ROLES:
-        components[role] = _named(role, components, registry, suggestions.get(role))
+    target = _named("target", config.components, registry)
+    suggestions = {**suggested(target, registry), "target": str(target.name)}
+    components = {role: _named(role, config.components, registry, suggestions.get(role)) for role in RUN_ROLES}
     metrics = config.metrics
     if metrics is None:
         metrics = (Choice(name=str(suggestions["metric"])),) if "metric" in suggestions else ()

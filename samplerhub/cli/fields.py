@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
@@ -115,13 +116,14 @@ def _typed(value: object) -> str:
 
 def _range(info: FieldInfo) -> str:
     """Return the bounds among a field's constraints in words."""
-    bounds = {kind: getattr(item, kind) for item in info.metadata for kind in ("ge", "gt", "le", "lt") if _has(item, kind)}
-    bounds = {kind: _typed(bound) for kind, bound in bounds.items()}
+    kinds = {"ge": Ge, "gt": Gt, "le": Le, "lt": Lt}
+    bounds = {
+        name: _typed(getattr(item, name))
+        for item in info.metadata
+        for name, kind in kinds.items()
+        if isinstance(item, kind)
+    }
     if {"ge", "le"} <= bounds.keys():
         return f"{bounds['ge']} to {bounds['le']}"
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     return ", ".join(f"{words[kind]} {bound}" for kind, bound in bounds.items())
-
-
-def _has(item: object, kind: str) -> bool:
-    return getattr(item, kind, None) is not None

@@ -76,7 +76,16 @@ class FieldOption:
 
     chosen: Chosen
     field: str
-    spellings: tuple[str, ...]
+
+    @property
+    def bare(self) -> str:
+        """The short form, ``--order``."""
+        return f"--{self.field.replace('_', '-')}"
+
+    @property
+    def long(self) -> str:
+        """The full form, ``--sampler.order``."""
+        return f"--{self.chosen.prefix}.{self.field.replace('_', '-')}"
 
     @property
     def parameter(self) -> str:
@@ -85,34 +94,30 @@ class FieldOption:
 
 
 class FieldOptions:
-    """The options of all chosen components: the long form always, the bare one where a single component has the field."""
+    """The options of the chosen components: always the long form, the bare one where only one of them has the field."""
 
     def __init__(self, chosen: Sequence[Chosen], reserved: Iterable[str]) -> None:
-        long = {
-            (one.prefix, field): f"--{one.prefix}.{field.replace('_', '-')}"
-            for one in chosen
-            for field in one.component.model_fields
-        }
-        owners: dict[str, list[str]] = {}
-        for (_, field), spelling in long.items():
-            owners.setdefault(f"--{field.replace('_', '-')}", []).append(spelling)
-        taken = set(reserved)
-        self.ambiguous = {bare: forms for bare, forms in owners.items() if len(forms) > 1 and bare not in taken}
-        bare = {forms[0]: bare for bare, forms in owners.items() if len(forms) == 1 and bare not in taken}
-        self.options = [
-            FieldOption(one, field, tuple(filter(None, (long[one.prefix, field], bare.get(long[one.prefix, field])))))
-            for one in chosen
-            for field in described(one.component)
-        ]
+        self.options = [FieldOption(one, field) for one in chosen for field in described(one.component)]
+        self._reserved = set(reserved)
+        self._owners: dict[str, list[FieldOption]] = {}
+        for option in self.options:
+            if option.bare not in self._reserved:
+                self._owners.setdefault(option.bare, []).append(option)
 
-    def check(self, given: Scan, known: Iterable[str]) -> None:
+    @property
+    def _bare(self) -> list[FieldOption]:
+        """The options whose bare form is no one else's."""
+        return [owners[0] for owners in self._owners.values() if len(owners) == 1]
+
+    def check(self, given: Scan) -> None:
         """Raise `InvalidSetting` for an option that is ambiguous, or that none of the chosen components has."""
-        known = {*known, *(spelling for option in self.options for spelling in option.spellings)}
+        known = self._reserved | {option.long for option in self.options} | self._owners.keys()
         for name, _ in given.options:
-            if name in self.ambiguous:
-                raise InvalidSetting(f"{name} is ambiguous: write {' or '.join(self.ambiguous[name])}")
+            owners = self._owners.get(name, [])
+            if len(owners) > 1:
+                raise InvalidSetting(f"{name} is ambiguous: write {' or '.join(option.long for option in owners)}")
             if name not in known:
-                chosen = dict.fromkeys(f"{o.chosen.role} {o.chosen.name}" for o in self.options)
+                chosen = dict.fromkeys(f"{option.chosen.role} {option.chosen.name}" for option in self.options)
                 raise InvalidSetting(
                     f"no option {name}{did_you_mean(name, known) or ';'} options depend on the chosen components, "
                     f"which are {', '.join(chosen)}"
@@ -120,20 +125,26 @@ class FieldOptions:
 
     def parameters(self) -> list[inspect.Parameter]:
         """Return the options as parameters for typer, a help panel for each component."""
-        return [self._parameter(option) for option in self.options]
+        short = [
+            parameter(f"{option.parameter}__bare", str | None, typer.Option(option.bare, hidden=True))
+            for option in self._bare
+        ]
+        return [*map(self._parameter, self.options), *short]
 
     def fields(self, values: Mapping[str, Any], prefix: str) -> dict[str, JsonValue]:
         """Return what was given for the fields of one component."""
-        return {
-            option.field: value_of(text, option.chosen.component.model_fields[option.field])
-            for option in self.options
-            if option.chosen.prefix == prefix and (text := values.get(option.parameter)) is not None
-        }
+        fields = {}
+        for option in self.options:
+            text = values.get(option.parameter, None)
+            text = values.get(f"{option.parameter}__bare") if text is None else text
+            if option.chosen.prefix == prefix and text is not None:
+                fields[option.field] = value_of(text, option.chosen.component.model_fields[option.field])
+        return fields
 
     def _parameter(self, option: FieldOption) -> inspect.Parameter:
         text = described(option.chosen.component)[option.field]
         info = typer.Option(
-            *option.spellings,
+            option.long,
             help=escaped(f"{text.help} ({text.limits})"),
             metavar=text.type,
             rich_help_panel=f"{option.chosen.role} {option.chosen.name}",

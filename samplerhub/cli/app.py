@@ -1,0 +1,94 @@
+"""The commands, and what each needs of the command line before typer reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from samplerhub.plugin import ROLES
+from samplerhub.registry import Registry
+
+RUN = (
+    "Make samples, measure them, and write them to a folder.\n\n"
+    "With nothing but defaults it generates images with a trained network. Every component has options of its own: name "
+    "it and ask for help, as in samplerhub run --sampler deis --help. Where only one component has a field, --churn is "
+    "short for --sampler.churn."
+)
+TRAIN = (
+    "Fit a model to a target, and write its weights to a file.\n\n"
+    "A run that was killed is taken up again by the same command."
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"samplerhub {metadata.version('samplerhub')}")
+        raise typer.Exit
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Role = Annotated[str, typer.Argument(metavar="ROLE", help=f"One of {', '.join(ROLES)}.")]
+RoleOrAll = Annotated[str | None, typer.Argument(metavar="[ROLE]", help=f"One of {', '.join(ROLES)}; default: all.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `samplerhub list ROLE`.")]
+Version = Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
+
+
+def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
+    """Return the application; `run` and `train` have the options of the components that the arguments choose."""
+    app = typer.Typer(
+        name="samplerhub",
+        help="Any forward process, score model, sampler and metric of diffusion sampling, combined and measured.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    asked, rest = (arguments[0], arguments[1:]) if arguments else ("", arguments)
+
+    app.callback()(_options)
+    app.command("run", help=RUN)(_run(rest, registry) if asked == "run" else _only_listed)
+    app.command("train", help=TRAIN)(_train(rest, registry) if asked == "train" else _only_listed)
+
+    @app.command("list")
+    def list_(role: RoleOrAll = None, as_json: Json = False) -> None:
+        """List the components that are installed, of one role or of all."""
+        from samplerhub.cli.listing import list_components
+
+        list_components(registry, role, as_json)
+
+    @app.command()
+    def show(role: Role, name: Name, as_json: Json = False) -> None:
+        """Explain a component: its formula, its options, where it comes from."""
+        from samplerhub.cli.listing import show_component
+
+        show_component(registry, role, name, as_json)
+
+    @app.command()
+    def plugins(as_json: Json = False) -> None:
+        """List the plugins, and what is wrong with those that fail."""
+        from samplerhub.cli.listing import list_plugins
+
+        list_plugins(registry, as_json)
+
+    return app
+
+
+def _options(version: Version = False) -> None:
+    """Take the options that stand before a command."""
+
+
+def _only_listed() -> None:
+    """Stand in for a command that is not the one asked for."""
+
+
+def _run(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
+    from samplerhub.cli.running import run_command
+
+    return run_command(arguments, registry)
+
+
+def _train(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
+    from samplerhub.cli.training import train_command
+
+    return train_command(arguments, registry)

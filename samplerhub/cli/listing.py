@@ -1,0 +1,113 @@
+"""The commands ``list``, ``show`` and ``plugins``: what is installed. Only ``show`` imports a component."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import TYPE_CHECKING
+
+from samplerhub.plugin import ROLES
+from samplerhub.registry import OWN, Registered, Registry
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+def list_components(registry: Registry, role: str | None, as_json: bool) -> None:
+    """Show the components of one role, or of all."""
+    from samplerhub.cli import render
+
+    entries = {name: registry.entries(name) for name in ([role] if role else ROLES)}
+    if as_json:
+        render.machine_readable(json.dumps([_facts(r) for found in entries.values() for r in found], indent=2))
+        return
+    texts = {f"{name}: {ROLES[name]}": [(r.entry.name, _line(r)) for r in found] for name, found in entries.items()}
+    render.groups({title: rows or [("none", "")] for title, rows in texts.items()})
+
+
+def show_component(registry: Registry, role: str, name: str, as_json: bool) -> None:
+    """Show all there is to know about a component."""
+    from samplerhub.cli import render
+    from samplerhub.cli.fields import described
+
+    registered, component = registry.find(role, name), registry.load(role, name)
+    text, references = _documentation(component)
+    if as_json:
+        facts = {
+            **_facts(registered),
+            "target": registered.entry.target,
+            "documentation": text,
+            "references": references,
+            "schema": component.model_json_schema(),
+            "example": _example(registered, component),
+        }
+        render.machine_readable(json.dumps(facts, indent=2))
+        return
+
+    render.lines([f"{role} {registered.entry.name}  ({registered.source}, {registered.entry.target})", "", text])
+    if references:
+        render.lines(["", "References:", *(f"    {reference}" for reference in references)])
+    fields = described(component).values()
+    if fields:
+        render.lines(["", "Options:"])
+        render.definitions((f"--{role}.{field.name} {field.type}", field.limits, field.help) for field in fields)
+    render.lines(["", "Example:", f"    {_example(registered, component)}"])
+
+
+def list_plugins(registry: Registry, as_json: bool) -> None:
+    """Show every plugin, and what is wrong with those that fail."""
+    from samplerhub.cli import render
+
+    if as_json:
+        facts = [
+            {
+                "name": plugin.name,
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+                "components": [{"role": r.entry.role, "name": r.entry.name} for r in plugin.components],
+                "error": plugin.error,
+            }
+            for plugin in registry.plugins
+        ]
+        render.machine_readable(json.dumps(facts, indent=2))
+        return
+    render.columns(
+        ("plugin", "distribution", "components", "state"),
+        (
+            (p.name, f"{p.distribution} {p.version}", str(len(p.components)), f"failed: {p.error}" if p.error else "ok")
+            for p in registry.plugins
+        ),
+    )
+
+
+def _facts(registered: Registered) -> dict[str, str]:
+    return {
+        "role": registered.entry.role,
+        "name": registered.entry.name,
+        "summary": registered.entry.summary,
+        "distribution": registered.distribution,
+        "version": registered.version,
+    }
+
+
+def _line(registered: Registered) -> str:
+    marks = [] if registered.distribution == OWN else [registered.source]
+    marks += ["default"] if registered.entry.default else []
+    return registered.entry.summary + (f"  ({', '.join(marks)})" if marks else "")
+
+
+def _documentation(component: type[BaseModel]) -> tuple[str, list[str]]:
+    """Return the docstring up to its references, and the references."""
+    text, _, references = (inspect.getdoc(component) or "").partition("\nReferences:\n")
+    return text.strip(), [line.strip() for line in references.splitlines() if line.strip()]
+
+
+def _example(registered: Registered, component: type[BaseModel]) -> str:
+    """Return a command that uses the component and sets one of its fields."""
+    from samplerhub.cli.fields import described
+
+    role, name = registered.entry.role, registered.entry.name
+    command = "train" if role == "trainer" else "run"
+    field = next((f for f in described(component).values() if f.default not in (None, "none")), None)
+    setting = f" --{role}.{field.name} {field.default}" if field else ""
+    return f"samplerhub {command} --{role} {name}{setting}"

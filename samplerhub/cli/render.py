@@ -1,0 +1,121 @@
+"""What a terminal shows: tables, progress and messages. The only user of rich."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from samplerhub import protocols
+
+
+def note(message: str, style: str = "") -> None:
+    """Say something beside the results, on stderr."""
+    Console(stderr=True, highlight=False).print(Text(message, style), soft_wrap=True)
+
+
+def error(message: str) -> None:
+    """Show what went wrong, on stderr."""
+    Console(stderr=True, highlight=False).print(Text("error: ", "bold red") + Text(message), soft_wrap=True)
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Print lines as they are."""
+    for text in texts:
+        Console(highlight=False).print(Text(text), soft_wrap=True)
+
+
+@contextmanager
+def progress(title: str, quiet: bool) -> Iterator[Callable[[protocols.Progress], None]]:
+    """Show a bar on stderr while work goes on; none where stderr is no terminal, or when quiet."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None, note="")
+
+        def observe(now: protocols.Progress) -> None:
+            bar.update(task, completed=now.done, total=now.total, note=now.note)
+
+        yield observe
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names and what they stand for."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, Text(text))
+    Console(highlight=False).print(table)
+
+
+def groups(tables: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Print titles, with names and texts in one pair of columns below each."""
+    console = Console(highlight=False)
+    width = max((len(name) for rows in tables.values() for name, _ in rows), default=0)
+    for i, (title, rows) in enumerate(tables.items()):
+        if i:
+            console.print()
+        console.print(Text(title, "bold"))
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column(style="cyan", no_wrap=True, min_width=width)
+        table.add_column(overflow="fold")
+        for name, text in rows:
+            table.add_row(name, Text(text))
+        console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table with a header."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def definitions(rows: Iterable[tuple[str, str, str]]) -> None:
+    """Print terms, a remark beside each, and a text below it."""
+    console = Console(highlight=False)
+    for term, remark, text in rows:
+        console.print(Padding(Text.assemble((term, "cyan"), "  ", (remark, "dim")), (0, 0, 0, 2)))
+        console.print(Padding(Text(text), (0, 0, 0, 6)))
+
+
+def measured(value: float, stderr: float | None) -> str:
+    """Return a figure to the digits that its standard error allows: ``0.0123 ± 0.0004``."""
+    if stderr is None or not (math.isfinite(value) and math.isfinite(stderr) and stderr > 0):
+        return f"{value:.4g}" if stderr is None else f"{value:.4g} ± {stderr:.2g}"
+    digits = 1 - math.floor(math.log10(stderr))
+    if 0 <= digits <= 6:
+        return f"{value:.{digits}f} ± {stderr:.{digits}f}"
+    return f"{value:.3e} ± {stderr:.1e}"
+
+
+def shown(path: Path) -> str:
+    """Return a path as short as it can be written from here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def machine_readable(text: str) -> None:
+    """Write text for another program."""
+    sys.stdout.write(text + "\n")

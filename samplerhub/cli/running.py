@@ -1,0 +1,177 @@
+"""The command ``run``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+from samplerhub.assembly import assemble, complete, differences, named
+from samplerhub.cli.options import FieldOptions, extended, parameter, scan
+from samplerhub.cli.selection import Selection, select_for_run
+from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
+from samplerhub.plugin import ROLES
+from samplerhub.registry import Registry
+
+if TYPE_CHECKING:
+    from samplerhub.experiment import Experiment, Result
+    from samplerhub.manifest import Manifest
+
+RUN_OPTIONS = ("-n", "--from", "--out", *(f"--{name}" for name in SETTINGS), "--json", "--quiet", "--help")
+
+
+def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
+    """Return the command with the options of the components that the arguments choose."""
+    given = scan(arguments)
+    selection = select_for_run(given, registry)
+    roles = [f"--{role}" for role in (*RUN_ROLES, "metric")]
+    fields = FieldOptions(selection.chosen, reserved=(*roles, *RUN_OPTIONS))
+    if not given.help:
+        fields.check(given)
+
+    def run(
+        file: Annotated[Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="An experiment file.")] = None,
+        source: Annotated[
+            Path | None, typer.Option("--from", metavar="MANIFEST", help="Repeat the run of this manifest.json.")
+        ] = None,
+        samples: Annotated[
+            int | None, typer.Option("--samples", "-n", metavar="N", help="How many (default: as the target suggests).")
+        ] = None,
+        steps: Annotated[int | None, typer.Option(metavar="N", help="Steps of the grid (default: 10).")] = None,
+        nfe: Annotated[
+            int | None, typer.Option(metavar="N", help="Budget of model evaluations a sample, instead of --steps.")
+        ] = None,
+        seed: Annotated[
+            int | None, typer.Option(metavar="N", help="The same seed, the same samples (default: 0).")
+        ] = None,
+        dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="float32 (default), float64, bfloat16.")] = None,
+        device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu (default), cuda, cuda:1, mps.")] = None,
+        batch: Annotated[
+            int | None, typer.Option(metavar="N", help="Samples through the model at a time; changes no sample.")
+        ] = None,
+        block: Annotated[
+            int | None, typer.Option(metavar="N", help="Samples from one stream of random numbers, kept when finished.")
+        ] = None,
+        out: Annotated[
+            Path | None, typer.Option(metavar="DIR", help="Folder of the run (default: runs/<hash of the experiment>).")
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+        quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+        **options: Any,
+    ) -> None:
+        settings = {
+            "samples": samples, "steps": steps, "nfe": nfe, "seed": seed,
+            "dtype": dtype, "device": device, "batch": batch, "block": block,
+        }  # fmt: skip
+        config = _with_options(selection, fields, options, settings)
+        _run(config, registry, selection.manifest, out, as_json, quiet)
+
+    return extended(run, [*_role_parameters(registry), *fields.parameters()])
+
+
+def _role_parameters(registry: Registry) -> list[inspect.Parameter]:
+    parameters = []
+    for role in (*RUN_ROLES, "metric"):
+        default = next((r.entry.name for r in registry.entries(role) if r.entry.default), "as the target suggests")
+        text = f"{ROLES[role][:1].upper()}{ROLES[role][1:]} (default: {default})."
+        info = typer.Option(f"--{role}", metavar="NAME", help=text, rich_help_panel="Components")
+        parameters.append(parameter(role, list[str] | None if role == "metric" else str | None, info))
+    return parameters
+
+
+def _with_options(
+    selection: Selection, fields: FieldOptions, options: dict[str, Any], settings: dict[str, Any]
+) -> RunConfig:
+    """Return the run with what the command line says on top."""
+    config = selection.config
+    components = {role: Choice(fields=fields.fields(options, role)) for role in RUN_ROLES}
+    prefixes = [one.prefix for one in selection.chosen if one.role == "metric"]
+    metrics = [
+        Choice(name=metric.name, fields={**metric.fields, **fields.fields(options, prefix)})
+        for prefix, metric in zip(prefixes, config.metrics or ())
+    ]
+    return RunConfig(components=components, metrics=tuple(metrics), **settings).over(config)
+
+
+def _run(
+    config: RunConfig, registry: Registry, before: Manifest | None, out: Path | None, as_json: bool, quiet: bool
+) -> None:
+    from samplerhub.cli import render
+    from samplerhub.folder import RunFolder
+
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        config = complete(config, registry)
+        experiment = assemble(config, registry)
+        for line in differences(before, config, experiment) if before else ():
+            render.note(f"warning: {line}", "yellow")
+        folder = RunFolder.of(experiment, out)
+        finished = folder.finished(experiment)
+        if finished:
+            render.note(f"taking up {_blocks(finished)} in {render.shown(folder.blocks)}")
+        several = experiment.block is not None and experiment.samples > experiment.block
+        try:
+            with render.progress("sampling", quiet) as observe:
+                result = experiment.run(observe, folder if several else None)
+            manifest = named(result.manifest, config)
+            files = folder.write(experiment, result, manifest)
+        except KeyboardInterrupt:
+            kept = folder.finished(experiment)
+            again = f"; {_blocks(kept)} kept in {render.shown(folder.blocks)} for the same command" if kept else ""
+            render.note(f"interrupted{again}")
+            raise typer.Exit(130) from None
+
+    if as_json:
+        render.machine_readable(json.dumps(_report(manifest, files), allow_nan=False))
+    else:
+        render.pairs(_summary(config, experiment, result))
+        render.lines(["", *(render.shown(file) for file in files.values())])
+
+
+def _report(manifest: Manifest, files: dict[str, Path]) -> dict[str, object]:
+    record = manifest.model_dump(mode="json")
+    return {
+        "manifest": record,
+        "nfe": record["nfe"],
+        "seconds": record["seconds"],
+        "metrics": {
+            name: {"value": estimate["value"], "stderr": estimate["stderr"]}
+            for name, estimate in record["estimates"].items()
+        },
+        "files": {what: str(file) for what, file in files.items()},
+    }
+
+
+def _summary(config: RunConfig, experiment: Experiment, result: Result) -> list[tuple[str, str]]:
+    from samplerhub.cli import render
+
+    rows = []
+    for role in RUN_ROLES:
+        changed = _changed(getattr(experiment, role))
+        rows.append((role, f"{config.components[role].name}{'  ' if changed else ''}{changed}"))
+    rows += [
+        ("samples", f"{experiment.samples:,}"),
+        ("steps", str(len(experiment.times) - 1)),
+        ("NFE", f"{result.nfe:.4g}"),
+        ("seconds", f"{result.seconds:.2f}"),
+    ]
+    return rows + [(name, render.measured(e.value, e.stderr)) for name, e in result.metrics.items()]
+
+
+def _blocks(count: int) -> str:
+    return f"{count} finished block{'' if count == 1 else 's'}"
+
+
+def _changed(component: object) -> str:
+    """Return the fields of a component that are not at their defaults."""
+    if not isinstance(component, BaseModel):
+        return ""
+    fields = component.model_dump(mode="json", exclude_defaults=True)
+    texts = [f"{name.replace('_', '-')} {value}" for name, value in fields.items()]
+    return ", ".join(text if len(text) <= 40 else f"{text[:37]}..." for text in texts)

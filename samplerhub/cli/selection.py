@@ -1,0 +1,74 @@
+"""Which components a command line is about: needed before its options can be known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from samplerhub.assembly import complete, metric_keys
+from samplerhub.cli.fields import value_of
+from samplerhub.cli.options import Chosen, Scan
+from samplerhub.config import RUN_ROLES, Choice, RunConfig, read_manifest
+from samplerhub.manifest import Manifest
+from samplerhub.registry import Registry
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The components of a run, as far as files and the names on the command line say."""
+
+    config: RunConfig
+    chosen: tuple[Chosen, ...]
+    manifest: Manifest | None = None
+    """The manifest that the run starts from."""
+
+
+def select_for_run(given: Scan, registry: Registry) -> Selection:
+    """Return the components of ``run``; where help is asked for, only those that are named."""
+    config, manifest = _from_files(given)
+    names = {role: name for role in RUN_ROLES if (name := given.last(f"--{role}")) is not None}
+    metrics = tuple(Choice(name=name) for name in given.values("--metric")) or None
+    named = RunConfig(components={role: Choice(name=name) for role, name in names.items()}, metrics=metrics)
+    config = named.over(config)
+    if not given.help:
+        components = {**config.components, "target": _with_fields("target", config, given, registry)}
+        config = complete(config.model_copy(update={"components": components}), registry)
+    wanted = [(role, choice.name, role) for role, choice in config.components.items() if choice.name]
+    keys = metric_keys(config)
+    for key, metric in zip(keys, config.metrics or ()):
+        wanted.append(("metric", str(metric.name), "metric" if len(keys) == 1 else f"metric.{key}"))
+    chosen = tuple(Chosen(role, name, registry.load(role, name), prefix) for role, name, prefix in wanted)
+    return Selection(config, chosen, manifest)
+
+
+def select_for_training(given: Scan, registry: Registry) -> tuple[Chosen, ...]:
+    """Return the target and the trainer of ``train``; where help is asked for, only those that are named."""
+    names = {role: given.last(f"--{role}") for role in ("target", "trainer")}
+    if not given.help:
+        names = {role: name or registry.default(role).entry.name for role, name in names.items()}
+    return tuple(Chosen(role, name, registry.load(role, name), role) for role, name in names.items() if name)
+
+
+def _from_files(given: Scan) -> tuple[RunConfig, Manifest | None]:
+    config, manifest = RunConfig(), None
+    source = given.last("--from")
+    if source is not None:
+        chosen = [role for role in (*RUN_ROLES, "metric") if given.values(f"--{role}")]
+        manifest = read_manifest(Path(source))
+        config = RunConfig.from_manifest(manifest, chosen)
+    if given.positional:
+        config = RunConfig.from_toml(Path(given.positional[0])).over(config)
+    return config, manifest
+
+
+def _with_fields(role: str, config: RunConfig, given: Scan, registry: Registry) -> Choice:
+    """Return a choice with the fields that the command line gives it: what a target suggests depends on them."""
+    choice = config.components.get(role, Choice())
+    component = registry.load(role, choice.name or registry.default(role).entry.name)
+    fields = dict(choice.fields)
+    for name, info in component.model_fields.items():
+        option = name.replace("_", "-")
+        text = given.last(f"--{role}.{option}") or given.last(f"--{option}")
+        if text is not None:
+            fields[name] = value_of(text, info)
+    return Choice(name=choice.name, fields=fields)
