@@ -28,7 +28,7 @@ class Choice(BaseModel):
     fields: dict[str, JsonValue] = {}
 
     def over(self, base: Choice) -> Choice:
-        """Return this choice where it says something, the other elsewhere; fields stay with the name they were given."""
+        """Return this choice where it says something, the other elsewhere; fields stay with their name."""
         if self.name not in (None, base.name):
             return self
         return Choice(name=base.name, fields={**base.fields, **self.fields})

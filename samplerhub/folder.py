@@ -65,7 +65,7 @@ class RunFolder:
             "picture": self.path / "samples.png",
             "manifest": self.path / "manifest.json",
         }
-        header = {"fingerprint": experiment.fingerprint(), "rho": repr(result.rho), "seed": str(experiment.seed)}
+        header = {"fingerprint": experiment.fingerprint()}  # one key: several are written in no particular order
         write_tensors(files["samples"], {"samples": result.samples}, header)
         with whole(files["picture"]) as temporary:
             draw(experiment, result).savefig(temporary, dpi=150)

@@ -1,0 +1,181 @@
+"""Plugins are found through real distributions on the path; a broken one costs a line and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from samplerhub.errors import BrokenPlugin, UnknownComponent
+from samplerhub.plugin import ROLES
+from samplerhub.registry import Registry
+
+HEAD = "from samplerhub.plugin import Entry, hookimpl\n"
+BROKEN = {
+    "import-error": ("import no_such_module_anywhere", "ModuleNotFoundError: No module named 'no_such_module_anywhere'"),
+    "hook-raises": (HEAD + "@hookimpl\ndef samplerhub_entries():\n    raise RuntimeError('no luck')", "RuntimeError: no luck"),
+    "misspelt": (HEAD + "@hookimpl\ndef samplerhub_entrys():\n    return []", "unknown hook 'samplerhub_entrys'"),
+    "unmarked": ("def samplerhub_entries():\n    return []", "marked with @hookimpl"),
+    "arguments": (HEAD + "@hookimpl\ndef samplerhub_entries(manager):\n    return []", "cannot be registered"),
+    "exits": ("import sys; sys.exit(0)", "SystemExit: 0"),
+    "syntax": ("def (", "SyntaxError"),
+    "not-a-list": (HEAD + "@hookimpl\ndef samplerhub_entries():\n    return 3", "returned int, not a list"),
+    "not-entries": (HEAD + "@hookimpl\ndef samplerhub_entries():\n    return ['deis']", "'deis' where an Entry is expected"),
+    "unknown-role": (
+        HEAD + "@hookimpl\ndef samplerhub_entries():\n    return [Entry('samplr', 'x', 'm:C', 'X.')]",
+        "unknown role 'samplr'; did you mean 'sampler'?",
+    ),
+    "bad-name": (HEAD + "@hookimpl\ndef samplerhub_entries():\n    return [Entry('sampler', 'X y', 'm:C', 'X.')]", "'X y'"),
+    "bad-target": (HEAD + "@hookimpl\ndef samplerhub_entries():\n    return [Entry('sampler', 'x', 'm', 'X.')]", "'m' is not"),
+    "twice": (HEAD + "@hookimpl\ndef samplerhub_entries():\n    return [Entry('grid', 'x', 'm:C', 'X.')] * 2", "'x' twice"),
+}  # fmt: skip
+
+Install = Callable[[str, str], None]
+
+
+def entries(*lines: str) -> str:
+    return f"{HEAD}@hookimpl\ndef samplerhub_entries():\n    return [{', '.join(f'Entry({line})' for line in lines)}]\n"
+
+
+def write_distribution(folder: Path, name: str, source: str) -> None:
+    """Write a distribution of one module, as an installer would leave it."""
+    module = name.replace("-", "_")
+    (folder / f"{module}.py").write_text(source)
+    info = folder / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[samplerhub]\n{name} = {module}\n")
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return lambda name, source: write_distribution(tmp_path, name, source)
+
+
+def test_bundled_components_come_through_the_public_door() -> None:
+    registry = Registry.discover({})
+    assert {plugin.distribution for plugin in registry.plugins} >= {"samplerhub"}
+    deis = registry.find("sampler", "deis")
+    assert (deis.distribution, deis.entry.target) == ("samplerhub", "samplerhub_samplers.deis:DEIS")
+    assert registry.load("sampler", "deis").__name__ == "DEIS"
+
+
+def test_every_bundled_component_loads_and_says_what_its_docstring_says() -> None:
+    from samplerhub import summary
+
+    registry = Registry.discover({"SAMPLERHUB_PLUGINS": "samplerhub"})
+    for role in ROLES:
+        for registered in registry.entries(role):
+            component = registry.load(role, registered.entry.name)
+            assert registered.entry.summary == summary(component)
+            assert all(field.description for field in component.model_fields.values()), component
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_plugin_is_a_record(name: str, install: Install) -> None:
+    source, message = BROKEN[name]
+    install(f"broken-{name}", f"print('spoils the output')\n{source}")
+    install("fine", entries("'sampler', 'fine', 'fine:Fine', 'Fine.'"))
+    registry = Registry.discover({})
+    (record,) = (plugin for plugin in registry.plugins if plugin.name == f"broken-{name}")
+    assert (record.distribution, record.version) == (f"broken-{name}", "1.0")
+    assert record.error is not None
+    assert message in record.error
+    assert registry.find("sampler", "fine").distribution == "fine"
+    assert registry.find("sampler", "deis").distribution == "samplerhub"
+    with pytest.raises(UnknownComponent, match=f"'heun'.*plugins that failed.*broken-{name}"):
+        registry.find("sampler", "huen")
+    with pytest.raises(BrokenPlugin, match=f"broken-{name} 1.0"):
+        Registry.discover({"SAMPLERHUB_STRICT": "1", "SAMPLERHUB_PLUGINS": f"broken-{name}"})
+
+
+def test_what_is_fine_in_a_half_broken_plugin_is_offered(install: Install) -> None:
+    install("half", entries("'sampler', 'good', 'm:C', 'G.'", "'nothing', 'bad', 'm:C', 'B.'"))
+    registry = Registry.discover({})
+    assert registry.find("sampler", "good").plugin == "half"
+    assert next(plugin.error for plugin in registry.plugins if plugin.name == "half")
+
+
+def test_an_interrupt_passes(install: Install) -> None:
+    install("stops", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        Registry.discover({})
+
+
+def test_all_broken_plugins_leave_an_unrelated_command_as_it_is(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "samplerhub", "list", "--json"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*filter(None, sys.path)])}
+    before = subprocess.run(command, capture_output=True, env=environment, check=True)
+    for name, (source, _) in BROKEN.items():
+        write_distribution(tmp_path, f"broken-{name}", f"print('spoils the output')\n{source}")
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environment["PYTHONPATH"]])
+    after = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert after.stdout == before.stdout
+    assert after.stderr == before.stderr == b""
+
+    command[-2] = "plugins"
+    listed = json.loads(subprocess.run(command, capture_output=True, env=environment, check=True).stdout)
+    assert sum(plugin["error"] is not None for plugin in listed) == len(BROKEN)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "message"),
+    [
+        ("late:Missing", "", "late 1.0.*AttributeError"),
+        ("late_gone:C", "", "ModuleNotFoundError"),
+        ("late:number", "number = 3", "is not a samplerhub.Component but 3"),
+        ("late:Plain", "class Plain: pass", "is not a samplerhub.Component"),
+    ],
+)
+def test_a_component_that_cannot_be_loaded_says_whose_it_is(
+    target: str, source: str, message: str, install: Install
+) -> None:
+    install("late", entries(f"'sampler', 'late', '{target}', 'L.'") + source)
+    sys.modules.pop("late", None)
+    with pytest.raises(BrokenPlugin, match=message):
+        Registry.discover({}).load("sampler", "late")
+
+
+def test_a_name_offered_twice_needs_its_plugin(install: Install) -> None:
+    install("acme-plugin", entries("'sampler', 'deis', 'acme:DEIS', 'Another.'"))
+    registry = Registry.discover({})
+    with pytest.raises(UnknownComponent, match="write acme-plugin:deis or samplerhub:deis"):
+        registry.find("sampler", "deis")
+    assert registry.find("sampler", "acme-plugin:deis").entry.target == "acme:DEIS"
+    assert registry.find("sampler", "samplers:deis").distribution == "samplerhub"
+
+
+def test_the_default_of_samplerhub_comes_first(install: Install) -> None:
+    install(
+        "pushy", entries("'sampler', 'pushy', 'm:C', 'P.', default=True", "'trainer', 'a', 'm:C', 'A.', default=True")
+    )
+    install("pushier", entries("'trainer', 'b', 'm:C', 'B.', default=True"))
+    assert Registry.discover({}).default("sampler").entry.name == "deis"
+    with pytest.raises(UnknownComponent, match="choose one with --trainer: a, b"):
+        Registry.discover({"SAMPLERHUB_PLUGINS": "pushy,pushier"}).default("trainer")
+    with pytest.raises(UnknownComponent, match="no grid is the default"):
+        Registry().default("grid")
+
+
+def test_the_environment_limits_what_is_loaded(install: Install) -> None:
+    install("other", entries("'sampler', 'other', 'm:C', 'O.'"))
+    registry = Registry.discover({"SAMPLERHUB_PLUGINS": "other, samplers, missing"})
+    assert [(plugin.name, plugin.error is None) for plugin in registry.plugins] == [
+        ("other", True), ("samplers", True), ("missing", False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("role", "name", "message"), [
+    ("sampler", "huen", "no sampler named 'huen'; did you mean 'heun'\\? known: ddim, deis"),
+    ("sampler", "qqq", "no sampler named 'qqq'; known: ddim, deis"),
+    ("samplr", "deis", "no role named 'samplr'; did you mean 'sampler'\\?"),
+])  # fmt: skip
+def test_an_unknown_name_is_answered_with_the_known_ones(role: str, name: str, message: str) -> None:
+    with pytest.raises(UnknownComponent, match=message):
+        Registry.discover({}).find(role, name)
