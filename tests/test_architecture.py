@@ -1,0 +1,125 @@
+"""Arrows point one way: every import in the package and its plugins is read from the syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import samplerhub
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "samplerhub"
+PLUGINS = ROOT / "plugins"
+FILES = sorted(CORE.rglob("*.py"))
+PLUGIN_FILES = sorted(PLUGINS.rglob("*.py"))
+
+BASE = {"errors", "plugin", "component", "protocols"}
+RUNNING = BASE | {"files", "manifest", "process", "problem", "noise", "sampling", "measure", "experiment"}
+MAY_IMPORT = {
+    "": set(),
+    "errors": set(),
+    "plugin": set(),
+    "component": set(),
+    "protocols": set(),
+    "files": BASE,
+    "manifest": BASE,
+    "process": BASE,
+    "noise": BASE,
+    "problem": BASE | {"process"},
+    "sampling": BASE | {"process", "problem", "noise"},
+    "measure": BASE | {"process", "noise"},
+    "experiment": RUNNING,
+    "testing": RUNNING | {"", "testing"},
+    "registry": BASE,
+    "explain": BASE | {"registry"},
+    "config": BASE | {"files", "manifest", "registry"},
+    "assembly": BASE | {"manifest", "registry", "explain", "config", "experiment"},
+    "picture": RUNNING,
+    "folder": RUNNING | {"picture"},
+    "cli": RUNNING | {"", "registry", "explain", "config", "assembly", "folder", "picture", "cli", "testing"},
+    "__main__": {"cli"},
+}
+"""What each module of the core, without its package's name, may import of the others."""
+
+BUNDLED = {path.name for path in PLUGINS.iterdir() if (path / "__init__.py").exists()}
+DECLARED = {"samplerhub", "torch", "numpy", "pydantic", "sklearn", "safetensors", "scipy"} | sys.stdlib_module_names
+
+
+def imports(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield (module, name) of each import that is executed, `name` empty for ``import module``."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    only_for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in only_for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute"
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+def imported_modules(file: Path) -> set[str]:
+    """Return the core modules that a file imports, "" for names taken from the package itself."""
+    found = set()
+    for module, name in imports(file):
+        package, _, rest = module.partition(".")
+        if package == "samplerhub":
+            top = rest.partition(".")[0]
+            found.add(top or (name if (CORE / f"{name}.py").exists() or (CORE / name).is_dir() else ""))
+    return found
+
+
+def home(file: Path) -> str:
+    """Return the module of the core that a file belongs to."""
+    part = file.relative_to(CORE).parts[0].removesuffix(".py")
+    return "" if part == "__init__" else part
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(CORE)))
+def test_the_core_imports_along_the_arrows(file: Path) -> None:
+    against = imported_modules(file) - MAY_IMPORT[home(file)]
+    assert not against, f"{file.relative_to(ROOT)} imports {sorted(against)}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(CORE)))
+def test_the_core_names_no_bundled_plugin(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert not [name for name in BUNDLED if name in text]
+
+
+@pytest.mark.parametrize("file", PLUGIN_FILES, ids=lambda file: str(file.relative_to(PLUGINS)))
+def test_a_plugin_imports_public_names_and_declared_libraries(file: Path) -> None:
+    own = file.relative_to(PLUGINS).parts[0]
+    for module, name in imports(file):
+        package = module.partition(".")[0]
+        assert package in DECLARED | {own}, f"{file}: {package} is not declared, or another plugin"
+        assert package == own or not name.startswith("_") or name == "__version__", (
+            f"{file}: {module}.{name} is private"
+        )
+        if module == "samplerhub":
+            assert name in {*samplerhub.__all__, "process"}, f"{file}: samplerhub.{name} is not public"
+
+
+def test_a_plugin_loads_without_torch() -> None:
+    for package in BUNDLED:
+        loaded = {module for module, _ in imports(PLUGINS / package / "__init__.py")}
+        assert loaded <= {"samplerhub.plugin", "__future__"}, f"{package} imports {loaded} on load"
+
+
+def test_rich_has_one_user_and_the_vendored_click_none() -> None:
+    for file in FILES:
+        for module, _ in imports(file):
+            assert not module.startswith("typer."), f"{file}: {module}"
+            assert module.partition(".")[0] != "rich" or file.name == "render.py", f"{file} imports rich"
+            assert module.partition(".")[0] != "click", f"{file} imports click"
