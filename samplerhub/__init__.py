@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from samplerhub.experiment import BlockStore as BlockStore
     from samplerhub.experiment import Experiment as Experiment
     from samplerhub.experiment import Result as Result
+    from samplerhub.files import read_tensors as read_tensors
+    from samplerhub.files import write_tensors as write_tensors
     from samplerhub.manifest import Manifest as Manifest
     from samplerhub.noise import normal as normal
     from samplerhub.noise import stream as stream
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "component": ("Component", "kebab", "summary"),
     "experiment": ("Block", "BlockStore", "Experiment", "Result"),
+    "files": ("read_tensors", "write_tensors"),
     "manifest": ("Manifest",),
     "noise": ("normal", "stream"),
     "problem": ("Problem", "broadcast"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,8 +21,11 @@ class Component(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
         validate_default=True,
-        ignored_types=(),
     )
+
+    def replace(self, **changes: object) -> Self:
+        """Return a component like this one but for some fields, validated like any other."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
 
 
 def summary(component: type) -> str:

@@ -161,10 +161,10 @@ class Experiment:
             f"target {type(self.target).__name__}": None if self.target is None else tuple(self.target.shape),
             f"model {type(model).__name__}": model.shape if isinstance(model, HasShape) else None,
         }
-        known = {who: tuple(shape) for who, shape in known.items() if shape is not None}
-        if not known:
+        shapes = {who: tuple(shape) for who, shape in known.items() if shape is not None}
+        if not shapes:
             raise Mismatch("neither the target nor the model says which shape a sample has; give `shape`")
-        (who, shape), *others = known.items()
+        (who, shape), *others = shapes.items()
         for other, its_shape in others:
             if its_shape != shape:
                 raise Mismatch(f"{who} has shape {shape} but {other} is made for {its_shape}; choose a pair that fits")
@@ -179,10 +179,14 @@ class Experiment:
         assert self.nfe is not None
         if not isinstance(self.sampler, Budgeted):
             raise Mismatch(
-                f"nfe = {self.nfe}: sampler {type(self.sampler).__name__} chooses its own steps, so that its evaluations "
-                "are not known beforehand; set its tolerances instead"
+                f"nfe = {self.nfe}: sampler {type(self.sampler).__name__} chooses its own steps, so that its "
+                "evaluations are not known beforehand; set its tolerances instead"
             )
-        spends = lambda steps: self.sampler.evaluations(self.process, self.grid(problem, steps))  # type: ignore[attr-defined] # noqa: E731
+        sampler = self.sampler
+
+        def spends(steps: int) -> int:
+            return sampler.evaluations(self.process, self.grid(problem, steps))
+
         if self.nfe < spends(1):
             raise InvalidSetting(f"nfe = {self.nfe}: sampler {type(self.sampler).__name__} needs at least {spends(1)}")
         low, high = 1, self.nfe + 1  # spends(low) <= nfe < spends(high): no sampler takes a step without an evaluation
@@ -208,7 +212,8 @@ class Experiment:
         t_min, t_max = self.process.span
         if times[0] > t_max * (1 + 1e-12) or times[-1] < t_min * (1 - 1e-12):
             raise InvalidSetting(
-                f"grid {name} goes from {times[0]:g} to {times[-1]:g}, outside the process's span {t_max:g} to {t_min:g}"
+                f"grid {name} goes from {times[0]:g} to {times[-1]:g}, outside the process's span, "
+                f"{t_max:g} to {t_min:g}"
             )
         return times
 
@@ -282,9 +287,9 @@ class Experiment:
         finished = index * self._block
         kept = f"; the {finished} samples finished before are kept" if finished else ""
         return (
-            f"the state is not finite after step {i + 1} (t = {t:g}): {int(bad.sum())} of {len(bad)} samples; either model "
-            f"{type(self.model).__name__} returned NaN or infinity, or the steps are too long for {type(self.sampler).__name__}: "
-            f"try more steps or dtype float64{kept}"
+            f"the state is not finite after step {i + 1} (t = {t:g}): {int(bad.sum())} of {len(bad)} samples; either "
+            f"model {type(self.model).__name__} returned NaN or infinity, or the steps are too long for "
+            f"{type(self.sampler).__name__}: try more steps or dtype float64{kept}"
         )
 
     def _manifest(self, nfe: float, seconds: float, estimates: Mapping[str, Estimate]) -> Manifest:

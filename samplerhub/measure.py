@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -68,7 +69,7 @@ class Recorded:
         self._require(Need.SAMPLES)
         return self._samples
 
-    @property
+    @cached_property
     def reference(self) -> Tensor:
         """As many samples of the target at the same noise level, from a stream of their own."""
         target = self._require(Need.REFERENCE)

@@ -107,7 +107,7 @@ class Problem:
         return self._chunk(y.to(dtype), broadcast(rho, y).to(dtype), n).to(y.dtype)
 
     def _chunk(self, y: Tensor, rho: Tensor, n: int) -> Tensor:
-        tile = TILE if 1 < n and y.numel() <= SMALL * n else 1
+        tile = TILE if n > 1 and y.numel() <= SMALL * n else 1
         chunk = n if self.batch is None else -(-self.batch // tile) * tile
         if chunk >= n and n % tile == 0:
             return self.model(y, rho)

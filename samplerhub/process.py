@@ -7,10 +7,12 @@ A forward process x_t = alpha_t x_0 + sigma_t eps solves dx = f(t) x dt + g(t) d
 All functions take a number or a tensor of times and return float64.
 
 References:
-    Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364, appendix B
+    Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364, app. B
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -45,19 +47,19 @@ def log_snr(process: ForwardProcess, t: Times) -> Tensor:
 def drift(process: ForwardProcess, t: Times) -> Tensor:
     """Coefficient f(t) = d log(alpha)/dt of the forward drift f(t) x."""
     t = torch.as_tensor(t, dtype=torch.float64)
-    return _derivative(lambda t: process.alpha(t).log(), t)
+    return _with_derivative(lambda t: process.alpha(t).log(), t)[1]
 
 
 def diffusion2(process: ForwardProcess, t: Times) -> Tensor:
     """Squared diffusion coefficient g(t)^2 = alpha^2 d(rho^2)/dt."""
     t = torch.as_tensor(t, dtype=torch.float64)
-    return process.alpha(t) ** 2 * _derivative(lambda t: rho(process, t) ** 2, t)
+    return process.alpha(t) ** 2 * _with_derivative(lambda t: rho(process, t) ** 2, t)[1]
 
 
 def time_at(process: ForwardProcess, level: Times) -> Tensor:
     """Return the time at which rho has the given value, to the last digits of float64.
 
-    Chandrupatla's bracketing method (1997) on log rho, for all levels at once.
+    A table of log rho brackets each root, Newton's method refines it and never leaves the bracket.
 
     Raises:
         InvalidSetting: A level lies outside the process's span.
@@ -72,49 +74,39 @@ def time_at(process: ForwardProcess, level: Times) -> Tensor:
             f"rho goes from {rho_min:g} at t = {t_min:g} to {rho_max:g} at t = {t_max:g}"
         )
     goal = level.clamp(rho_min, rho_max).log()
-    # log rho is nearly straight in log t for most processes: fewer iterations, and small times keep their digits.
-    to, back = (torch.log, torch.exp) if t_min > 0 else (torch.clone, torch.clone)
-    ends = to(torch.tensor([t_min, t_max], dtype=torch.float64))
-    root = _bracketed_root(lambda u: rho(process, back(u)).log() - goal, *(end.expand(goal.shape) for end in ends))
-    return back(root).clamp(t_min, t_max)
+    # log rho is nearly straight in log t for most processes, and small times keep their digits.
+    Map = Callable[[Tensor], Tensor]
+    maps: tuple[Map, Map] = (torch.log, torch.exp) if t_min > 0 else (torch.clone, torch.clone)
+    to, back = maps
+
+    def log_rho(u: Tensor) -> Tensor:
+        return rho(process, back(u)).log()
+
+    u_min, u_max = to(torch.tensor([t_min, t_max], dtype=torch.float64)).tolist()
+    table = torch.linspace(u_min, u_max, 129, dtype=torch.float64, device=level.device)
+    values = log_rho(table)
+    cell = torch.searchsorted(values, goal).clamp(1, 128)
+    low, high = table[cell - 1], table[cell]
+    u = torch.lerp(low, high, (goal - values[cell - 1]) / (values[cell] - values[cell - 1]))
+    for _ in range(60):
+        value, slope = _with_derivative(log_rho, u)
+        excess = value - goal
+        low, high = torch.where(excess < 0, u, low), torch.where(excess > 0, u, high)
+        newton = u - excess / slope
+        u_next = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
+        moved = (u_next - u).abs() > 4e-16 * u_next.abs().clamp(min=1)
+        u = u_next
+        if not bool(moved.any()):
+            break
+    return back(u).clamp(t_min, t_max)
 
 
-def _derivative(f, t: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+def _with_derivative(f: Callable[[Tensor], Tensor], t: Tensor) -> tuple[Tensor, Tensor]:
+    """Return an elementwise f and its derivative."""
     with torch.enable_grad():
         t = t.detach().requires_grad_()
         value = f(t)
-        if not value.requires_grad:
-            return torch.zeros_like(t)
+        if not value.requires_grad:  # f is constant
+            return value, torch.zeros_like(t)
         (slope,) = torch.autograd.grad(value.sum(), t)
-    return slope
-
-
-def _bracketed_root(f, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-    """Root of an increasing f between a and b, elementwise."""
-    fa, fb = f(a), f(b)
-    # The ends of the span are asked for most often and must come back exactly.
-    root, value = torch.where(fb.abs() < fa.abs(), b, a), torch.minimum(fa.abs(), fb.abs())
-    share = torch.full_like(a, 0.5)
-    for _ in range(100):
-        width = b - a
-        done = (value == 0) | (width.abs() <= 4e-16 * root.abs())
-        if bool(done.all()):
-            break
-        t = a + share * width
-        ft = f(t)
-        better = ~done & (ft.abs() < value)
-        root, value = torch.where(better, t, root), torch.where(better, ft.abs(), value)
-
-        # c is the end that drops out; [a, b] stays a bracket with a the newest point.
-        same = ft.sign() == fa.sign()
-        c, fc = torch.where(same, a, b), torch.where(same, fa, fb)
-        b, fb = torch.where(same, b, a), torch.where(same, fb, fa)
-        a, fa = t, ft
-
-        # Inverse quadratic interpolation where Chandrupatla's criterion trusts it, else bisection.
-        xi, phi = (a - b) / (c - b), (fa - fb) / (fc - fb)
-        trusted = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi)
-        step = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
-        margin = (4e-16 * a.abs() / (b - a).abs()).clamp(max=0.5)
-        share = torch.where(trusted & step.isfinite(), step, 0.5).clamp(margin, 1 - margin)
-    return root
+    return value.detach(), slope

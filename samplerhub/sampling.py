@@ -1,20 +1,21 @@
-r"""The one loop over times: under it a sampler is one `step`, churn is a property of all, history is kept on one path.
+r"""The one loop over times: under it a sampler is one `step`, churn works for all, and history is kept on one path.
 
-**Coordinates.** The loop carries y = x/alpha. A grid of N + 1 times is N legs; everything that depends on the grid alone
+**Coordinates.** The loop carries y = x/alpha. A grid of N + 1 times is N legs; what depends on the grid alone
 (times, noise levels, the noise of churn, the weights of a method) is computed once, in float64, as Python floats.
 
 **Churn.** The reverse dynamics of the field is one family with gamma >= 0,
 
     dy = (1 + gamma)/2 score(y, rho) (-d rho^2) + sqrt(gamma) dW(-rho^2),
 
-gamma = 0 the probability-flow ODE, gamma = 1 the reverse SDE. For a deterministic method `churn` is that gamma: before the
-step from rho_t to rho_s, noise of variance churn (rho_t^2 - rho_s^2) is added, and the step starts from
+gamma = 0 the probability-flow ODE, gamma = 1 the reverse SDE. For a deterministic method `churn` is that gamma: before
+the step from rho_t to rho_s, noise of variance churn (rho_t^2 - rho_s^2) is added, and the step starts from
 rho_hat^2 = rho_t^2 + churn (rho_t^2 - rho_s^2), capped at the start of the process. As the mesh shrinks this is the SDE
 above, and with an exact score and flow the marginal law is exact at every mesh.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections import deque
@@ -57,7 +58,7 @@ class Leg:
 
 
 class Run:
-    """What one pass over the grid carries: the door to the model, the source of noise, past evaluations (newest first)."""
+    """What one pass over the grid carries: the door to the model, the noise, past evaluations (newest first)."""
 
     __slots__ = ("past", "problem", "rng")
 
@@ -92,7 +93,7 @@ class GridSampler(Component, ABC):
     churn_noise: float = Field(1.0, ge=0)
     """Factor on the noise of churn (EDM's S_noise); anything but 1 leaves a bias that no number of steps removes."""
     last: Literal["stop", "denoise"] = "stop"
-    """What happens at the end of the grid: stop there, or replace the state by its posterior mean (one evaluation more)."""
+    """What happens at the end of the grid: stop, or replace the state by its posterior mean (one evaluation more)."""
 
     stages: ClassVar[int] = 1
     """Model evaluations for a step."""
@@ -131,7 +132,7 @@ class GridSampler(Component, ABC):
         """Return everything about the run that is a number: the legs of the grid, with noise and weights."""
         t, rho, alpha = times.tolist(), derived.rho(process, times).tolist(), derived.alpha(process, times).tolist()
         ceiling = derived.rho(process, process.span[1]).item()
-        variance = [self.added_variance(a, b) for a, b in zip(rho, rho[1:])]
+        variance = [self.added_variance(a, b) for a, b in itertools.pairwise(rho)]
         hat = [a if not v else max(a, min(math.sqrt(a**2 + v), ceiling)) for a, v in zip(rho, variance)]
         moved = [i for i, (a, a_hat) in enumerate(zip(rho, hat)) if a_hat > a]
         t_hat, alpha_hat = t[:-1], alpha[:-1]
@@ -188,7 +189,7 @@ class MultistepSampler(GridSampler, ABC):
     """
 
     churn_history: Literal["splice", "keep", "reset"] = "splice"
-    """Past evaluations at a churned step: shifted onto the new path (two evaluations, keeps the order), kept, or dropped."""
+    """Past evaluations at a churned step: shifted onto the new path (costs one evaluation), kept, or dropped."""
 
     @abstractmethod
     def clock(self, process: ForwardProcess, rho: Tensor) -> Tensor:
@@ -209,11 +210,11 @@ class MultistepSampler(GridSampler, ABC):
 
     def nodes(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
         """Return, for each leg, the clock of the evaluations that enter it, newest first, after splicing."""
-        now = self.clock(process, torch.tensor([leg.rho_t for leg in legs], dtype=torch.float64)).tolist()
-        before = self.clock(process, torch.tensor([leg.rho_before for leg in legs], dtype=torch.float64)).tolist()
+        levels = torch.tensor([[leg.rho_t, leg.rho_before] for leg in legs], dtype=torch.float64)
+        clocks = self.clock(process, levels).tolist()
         past: tuple[float, ...] = ()
         nodes = []
-        for leg, c_hat, c in zip(legs, now, before):
+        for leg, (c_hat, c) in zip(legs, clocks):
             if leg.churned and self.churn_history == "reset":
                 past = ()
             if leg.churned and self.churn_history == "splice":

@@ -23,10 +23,14 @@ def grid(process: sh.ForwardProcess, steps: int) -> torch.Tensor:
     return sh.time_at(process, (high ** (1 / 7) + i * (low ** (1 / 7) - high ** (1 / 7))) ** 7)
 
 
-def reference(process: sh.ForwardProcess, variable: str, nodes: tuple[float, ...], a: float, b: float) -> list[mpmath.mpf]:
+def reference(
+    process: sh.ForwardProcess, variable: str, nodes: tuple[float, ...], a: float, b: float
+) -> list[mpmath.mpf]:
     """Integrals of the Lagrange polynomials from rho = a to b, 30 digits; time of a noise level in closed form."""
     with mpmath.workdps(30):
-        beta_d, beta_min = (mpmath.mpf(process.beta_d), mpmath.mpf(process.beta_min)) if isinstance(process, VP) else (1, 1)
+        beta_d, beta_min = (
+            (mpmath.mpf(process.beta_d), mpmath.mpf(process.beta_min)) if isinstance(process, VP) else (1, 1)
+        )
 
         def clock(rho: mpmath.mpf) -> mpmath.mpf:
             if variable == "rho" or (variable == "t" and isinstance(process, EDM)):
@@ -71,7 +75,9 @@ def test_coefficients_equal_30_digit_quadrature(
 def test_order_1_is_ddim_to_the_bit() -> None:
     for process, churn in itertools.product((EDM(), VP()), (0.0, 0.3)):
         times = grid(process, 12)
-        x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * sh.sigma(process, times[0])
+        x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * sh.sigma(
+            process, times[0]
+        )
         for a, b in zip(
             DEIS(order=1, churn=churn)(exact.problem(process), x, times, torch.Generator().manual_seed(1)),
             DDIM(churn=churn)(exact.problem(process), x, times, torch.Generator().manual_seed(1)),

@@ -80,7 +80,9 @@ def test_perfect_sampler_has_no_divergence() -> None:
 def test_same_bits_for_every_batch_size(target: sh.Target, sampler: sh.Sampler, dtype: str) -> None:
     for samples in (1, 21):
         results = [
-            experiment(target=target, sampler=sampler, batch=batch, dtype=dtype, samples=samples, block=16).run().samples
+            experiment(target=target, sampler=sampler, batch=batch, dtype=dtype, samples=samples, block=16)
+            .run()
+            .samples
             for batch in (1, 7, None)
         ]
         assert torch.equal(results[0], results[1])
@@ -101,7 +103,9 @@ def test_blocks_have_streams_of_their_own() -> None:
 
 def test_no_churn_is_churn_0() -> None:
     for sampler in (DEIS, DDIM, Heun):
-        assert torch.equal(experiment(sampler=sampler()).run().samples, experiment(sampler=sampler(churn=0)).run().samples)
+        assert torch.equal(
+            experiment(sampler=sampler()).run().samples, experiment(sampler=sampler(churn=0)).run().samples
+        )
 
 
 @pytest.mark.parametrize(
@@ -221,7 +225,10 @@ def test_a_metric_reads_only_what_it_declared() -> None:
         ({"nfe": 3}, "exactly one"),
         ({"steps": None}, "exactly one"),
         ({"steps": None, "nfe": 1, "sampler": Heun()}, "needs at least 2"),
-        ({"grid": lambda problem, steps: torch.tensor([80.0, 3, 3, 2, 1, 0.5, 0.002])}, "does not decrease: time 2 is 3"),
+        (
+            {"grid": lambda problem, steps: torch.tensor([80.0, 3, 3, 2, 1, 0.5, 0.002])},
+            "does not decrease: time 2 is 3",
+        ),
         ({"grid": lambda problem, steps: torch.linspace(80, 0, steps + 1)}, "outside the process's span"),
         ({"grid": lambda problem, steps: torch.linspace(80, 1, steps)}, "expected 7 finite times"),
     ],

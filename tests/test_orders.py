@@ -72,7 +72,16 @@ def test_dormand_prince_keeps_its_tolerance(tolerance: float) -> None:
 @pytest.mark.parametrize("process", PROCESSES, ids=name)
 @pytest.mark.parametrize(
     "sampler",
-    [DDIM(), Euler(), Heun(), EulerMaruyama(), DEIS(order=1), DEIS(order=2, variable="rho"), DEIS(order=2), DEIS(order=3)],
+    [
+        DDIM(),
+        Euler(),
+        Heun(),
+        EulerMaruyama(),
+        DEIS(order=1),
+        DEIS(order=2, variable="rho"),
+        DEIS(order=2),
+        DEIS(order=3),
+    ],
     ids=name,
 )
 def test_weak_order_under_churn(sampler: sh.GridSampler, process: sh.ForwardProcess, churn: float) -> None:
@@ -80,7 +89,7 @@ def test_weak_order_under_churn(sampler: sh.GridSampler, process: sh.ForwardProc
 
     DEIS of order 3 starts cold, so that order 2 is what remains in the limit.
     """
-    sampler = sampler.model_copy(update={"churn": churn})
+    sampler = sampler.replace(churn=churn)
     steps = (80, 160, 320)
     errors = weak_errors(sampler, process, steps)
     if max(map(abs, errors)) < 1e-12:  # Euler in time is exact where the process leaves the data's law as it is

@@ -1,16 +1,26 @@
-"""Score models: predictions of the data, the noise or the score from (y, rho)."""
+"""Models: the exact score of a target, trained networks, and their training."""
 
 from samplerhub.plugin import Entry, hookimpl
 
 
 @hookimpl
 def samplerhub_entries() -> list[Entry]:
-    """Offer the models."""
+    """Offer the models and the trainer."""
     return [
         Entry(
+            "model", "exact", "samplerhub_models.exact:Exact", "The exact posterior mean of the target, in closed form."
+        ),
+        Entry(
             "model",
-            "exact",
-            "samplerhub_models.exact:Exact",
-            "The exact posterior mean of the target, in closed form.",
+            "network",
+            "samplerhub_models.network:Network",
+            "A trained denoising network, read from a safetensors file.",
+        ),
+        Entry(
+            "trainer",
+            "denoising",
+            "samplerhub_models.training:DenoisingScoreMatching",
+            "Denoising score matching with EDM's noise levels, weighting and preconditioning.",
+            default=True,
         ),
     ]

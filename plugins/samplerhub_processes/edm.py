@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from samplerhub import Component
@@ -15,7 +15,7 @@ class EDM(Component):
         dx = sqrt(2t) dW
 
     References:
-        Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364, Table 1
+        Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364
     """
 
     t_min: float = Field(0.002, gt=0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from samplerhub import Component

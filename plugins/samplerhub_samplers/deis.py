@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -19,8 +20,8 @@ Array = NDArray[np.float64]
 class DEIS(MultistepSampler):
     r"""Exponential integrator with polynomial extrapolation.
 
-    In the coordinates y = x/alpha, rho = sigma/alpha the probability-flow ODE is dy/drho = eps(y, rho). The newest `order`
-    values of eps are interpolated by a polynomial in the chosen variable c (rho, log rho or t) and integrated exactly:
+    In the coordinates y = x/alpha, rho = sigma/alpha the probability-flow ODE is dy/drho = eps(y, rho). The newest
+    `order` values of eps are interpolated by a polynomial in a variable c (rho, log rho or t) and integrated exactly:
 
         y_s = y_t + sum_j w_j eps_j,    w_j = int_{rho_t}^{rho_s} l_j(c(rho)) drho,
 
@@ -49,21 +50,33 @@ class DEIS(MultistepSampler):
 
     def weights(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
         """Return w_j for each leg, newest first, by Gauss-Legendre quadrature in log rho (error about 1e-15)."""
-        start, end = np.log([[leg.rho_t for leg in legs], [leg.rho_s for leg in legs]])[:, :, None]
-        points, measure = np.polynomial.legendre.leggauss(16 if np.all(start - end < 1) else 64)
-        rho = np.exp((start + end) / 2 + (end - start) / 2 * points)
-        measure = (end - start) / 2 * measure * rho
-        c = self.clock(process, torch.from_numpy(rho)).numpy()
-
-        nodes = self.nodes(process, legs)
+        span = np.log([[leg.rho_t for leg in legs], [leg.rho_s for leg in legs]])
         lengths = np.array([leg.rho_s - leg.rho_t for leg in legs])
+        nodes = self.nodes(process, legs)
+        # Legs that are treated alike: with as many nodes, and 12 points where log rho changes by less than 1, else 64.
+        kinds = [(len(c), 12 if a - b < 1 else 64) for c, a, b in zip(nodes, *span)]
         weights: list[tuple[float, ...]] = [()] * len(legs)
-        for k in {len(c_j) for c_j in nodes}:
-            rows = [i for i, c_j in enumerate(nodes) if len(c_j) == k]
-            w = lagrange_integrals(np.array([nodes[i] for i in rows]), c[rows], measure[rows], lengths[rows])
+        for k, points in set(kinds):
+            rows = [i for i, kind in enumerate(kinds) if kind == (k, points)]
+            if k == 1:
+                w = lengths[rows, None]
+            else:
+                start, end = span[:, rows, None]
+                u, measure = gauss_legendre(points)
+                rho = np.exp((start + end) / 2 + (end - start) / 2 * u)
+                c = self.clock(process, torch.from_numpy(rho)).numpy()
+                w = lagrange_integrals(
+                    np.array([nodes[i] for i in rows]), c, (end - start) / 2 * measure * rho, lengths[rows]
+                )
             for i, w_j in zip(rows, w.tolist()):
                 weights[i] = tuple(w_j)
         return weights
+
+
+@cache
+def gauss_legendre(points: int) -> tuple[Array, Array]:
+    """Return nodes and weights of the Gauss-Legendre quadrature on [-1, 1]."""
+    return np.polynomial.legendre.leggauss(points)
 
 
 def lagrange_integrals(nodes: Array, c: Array, measure: Array, lengths: Array) -> Array:

@@ -30,13 +30,13 @@ E = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 class DormandPrince(Component):
     r"""Adaptive Runge-Kutta method of order 5 for the probability-flow ODE, each sample with steps of its own.
 
-    Integrates dy/drho = eps(y, rho), y = x/alpha, from the first to the last of the times and chooses its own steps between
-    them. A step h of a sample is accepted if the error of its embedded fourth-order solution is small enough,
+    Integrates dy/drho = eps(y, rho), y = x/alpha, from the first to the last of the times, with steps of its own in
+    between. A step h of a sample is accepted if the error of its embedded fourth-order solution is small enough,
 
         err = rms_i( e_i / (atol + rtol max(|y_i|, |y_s,i|)) ) <= 1,
 
-    and the next step is h times 0.9 err^(-1/5), kept between 0.2 and 5. No sample waits for another: one that has arrived
-    costs nothing more, and the result of a sample does not depend on the batch.
+    and the next step is h times 0.9 err^(-1/5), kept between 0.2 and 5. No sample waits for another: one that has
+    arrived costs nothing more, and what becomes of a sample does not depend on the batch.
 
     References:
         A family of embedded Runge-Kutta formulae (Dormand and Prince, 1980), doi:10.1016/0771-050X(80)90013-3
@@ -90,11 +90,14 @@ class DormandPrince(Component):
             if not bool(left.all()):
                 on, y_t, rho_t, k, h = on[left], y_t[left], rho_t[left], k[left], h[left]
         raise InvalidSetting(
-            f"max_steps = {self.max_steps} attempts were not enough for {len(on)} of {len(x)} samples, the furthest behind at "
-            f"noise level {rho_t.max().item():g}; loosen rtol = {self.rtol:g} and atol = {self.atol:g}, or use dtype float64"
+            f"max_steps = {self.max_steps} attempts were not enough for {len(on)} of {len(x)} samples, the furthest "
+            f"behind at noise level {rho_t.max().item():g}; loosen rtol = {self.rtol:g} and atol = {self.atol:g}, "
+            "or use dtype float64"
         )
 
-    def _attempt(self, problem: Problem, y: Tensor, rho_t: Tensor, rho_s: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _attempt(
+        self, problem: Problem, y: Tensor, rho_t: Tensor, rho_s: Tensor, k: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return y and eps at rho_s and the error, shape (n,), of one step for every sample."""
         h = broadcast(rho_s - rho_t, y)
         slopes = [k]

@@ -21,13 +21,13 @@ class EDMStochastic(Component):
         d = (y_hat - D(y_hat, rho_hat))/rho_hat,    y' = y_hat + (rho_s - rho_hat) d
         d' = (y' - D(y', rho_s))/rho_s,    y_s = y_hat + (rho_s - rho_hat) (d + d')/2     unless rho_s = 0
 
-    N counts the step to 0 as well: a grid of 17 steps is EDM's N = 18 and spends 35 evaluations. S_churn is a total over
-    the run and not the project's churn; on EDM's grid the two are related by
+    N counts the step to 0 as well: a grid of 17 steps is EDM's N = 18 and spends 35 evaluations. S_churn is a total
+    over the run and not `churn`, the gamma of the reverse SDE; on EDM's grid the two are related by
 
         churn(rho) = S_churn rho^(1/7) / (7 (rho_max^(1/7) - rho_min^(1/7)))      as N grows.
 
     References:
-        Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364, Alg. 2
+        Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364
     """
 
     s_churn: float = Field(0.0, ge=0)

@@ -55,4 +55,4 @@ def variance(sampler: Sampler, process: ForwardProcess, times: Tensor) -> float:
             break
         rows = impulses.draws + 1
     y = step.x / alpha_end
-    return float(y.square().sum()) / (1 + rho_end**2)
+    return float(y.square().sum().item() / (1 + rho_end**2))
