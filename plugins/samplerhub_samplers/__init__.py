@@ -24,7 +24,7 @@ def samplerhub_entries() -> list[Entry]:
             "sampler",
             "dormand-prince",
             "samplerhub_samplers.dormand_prince:DormandPrince",
-            "Adaptive Runge-Kutta method of order 5, with error control for each sample on its own.",
+            "Adaptive Runge-Kutta method of order 5 for the probability-flow ODE, each sample with steps of its own.",
         ),
         Entry(
             "sampler",

@@ -1,0 +1,327 @@
+"""The command line as a user meets it: options from components, one JSON object, and errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from samplerhub.cli import main
+from samplerhub.cli.fields import described, value_of
+from samplerhub.cli.options import FieldOptions, scan, tidy
+from samplerhub.cli.render import measured
+from samplerhub.component import Component
+
+RUN = ["run", "--target", "mixture", "-n", "64", "--steps", "4", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("SAMPLERHUB_PLUGINS", "samplerhub")
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    return captured.err.strip()
+
+
+# --- looking around ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["list"], ["list", "--json"], ["plugins"], ["run", "--help"], ["train", "--help"], ["--version"]],
+    ids=" ".join,
+)
+def test_looking_around_imports_no_torch(arguments: list[str]) -> None:
+    code = (
+        f"import sys; from samplerhub.cli import main; assert main({arguments}) == 0; "
+        "assert not {'torch', 'numpy', 'matplotlib', 'sklearn'} & sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout
+
+
+def test_list_names_every_component(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = json.loads(output(capsys, "list", "--json"))
+    assert {"role", "name", "summary", "distribution", "version"} == set(listed[0])
+    assert {(one["role"], one["name"]) for one in listed} >= {("process", "edm"), ("sampler", "deis"), ("metric", "kl")}
+    assert all(one["role"] == "sampler" for one in json.loads(output(capsys, "list", "sampler", "--json")))
+    text = output(capsys, "list", "sampler")
+    assert "deis" in text
+    assert "edm-stochastic" in text
+
+
+def test_show_explains_a_component(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "show", "sampler", "deis")
+    for part in (
+        "Exponential integrator", "y_s = y_t + sum_j", "arXiv:2204.13902", "--sampler.order INT", "default: 3; 1 to 4",
+        "Number of evaluations", "samplerhub run --sampler deis",
+    ):  # fmt: skip
+        assert part in text
+    facts = json.loads(output(capsys, "show", "sampler", "deis", "--json"))
+    assert facts["schema"]["properties"]["order"]["maximum"] == 4
+    assert facts["references"][0].endswith("arXiv:2204.13902")
+    assert "References" not in facts["documentation"]
+
+
+def test_every_component_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    for one in json.loads(output(capsys, "list", "--json")):
+        assert one["summary"] in output(capsys, "show", one["role"], one["name"]).replace("\n", " ")
+        json.loads(output(capsys, "show", one["role"], one["name"], "--json"))
+
+
+def test_plugins_says_where_components_come_from(capsys: pytest.CaptureFixture[str]) -> None:
+    plugins = json.loads(output(capsys, "plugins", "--json"))
+    assert {plugin["error"] for plugin in plugins} == {None}
+    assert {"name": "deis", "role": "sampler"} in [one for plugin in plugins for one in plugin["components"]]
+    assert "samplers" in output(capsys, "plugins")
+
+
+def test_help_has_a_panel_for_each_component_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = output(capsys, "run", "--help")
+    assert "--sampler " in plain
+    assert "--sampler.order" not in plain
+    text = output(capsys, "run", "--sampler", "deis", "--metric", "kl", "--help")
+    for part in ("sampler deis", "--sampler.order", "default: 3; 1 to 4", "--metric.bins", "--sampler.churn"):
+        assert part in text
+    assert "--grid.exponent" not in text
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_shows_its_figures_and_its_files(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, *RUN, "--churn", "0.3", "--metric", "kl")
+    assert re.search(r"sampler +deis +churn 0.3\n", text)
+    assert re.search(r"steps +4 *\n *NFE +7 *\n *seconds +\d+\.\d\d *\n *kl +\S+ ± \S+", text)
+    files = text.split()[-3:]
+    assert [Path(file).name for file in files] == ["samples.safetensors", "samples.png", "manifest.json"]
+    assert all(Path(file).stat().st_size > 100 for file in files)
+
+
+def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    report = json.loads(output(capsys, *RUN, "--metric", "kl", "--json", "--out", "here"))
+    assert set(report) == {"manifest", "nfe", "seconds", "metrics", "files"}
+    assert set(report["metrics"]["kl"]) == {"value", "stderr"}
+    assert report["files"] == {
+        "manifest": "here/manifest.json", "samples": "here/samples.safetensors", "picture": "here/samples.png",
+    }  # fmt: skip
+    assert json.loads(Path("here/manifest.json").read_text()) == report["manifest"]
+    assert report["manifest"]["components"]["sampler"]["name"] == "deis"
+    assert report["nfe"] == 4
+
+
+def test_a_file_a_manifest_and_options_on_top(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("experiment.toml").write_text('target = "mixture"\nsamples = 30\nmetric = []\n[sampler]\norder = 2\n')
+    first = json.loads(output(capsys, "run", "experiment.toml", "--json", "--steps", "5", "--sampler.churn", "0.2"))
+    fields = first["manifest"]["components"]["sampler"]["fields"]
+    assert (fields["order"], fields["churn"]) == (2, 0.2)
+    assert first["manifest"]["settings"]["samples"] == 30
+
+    again = json.loads(output(capsys, "run", "--from", first["files"]["manifest"], "--json", "--out", "again"))
+    samples = [Path(report["files"]["samples"]).read_bytes() for report in (first, again)]
+    assert samples[0] == samples[1]
+
+    other = json.loads(output(capsys, "run", "--from", "again/manifest.json", "--json", "--seed", "1", "--nfe", "8"))
+    assert other["nfe"] <= 8
+    assert other["manifest"]["settings"]["seed"] == 1
+    assert other["manifest"]["components"]["sampler"]["fields"]["order"] == 2
+    swapped = json.loads(output(capsys, "run", "--from", "again/manifest.json", "--json", "--sampler", "heun"))
+    assert swapped["manifest"]["components"]["sampler"]["name"] == "heun"
+
+
+def test_options_reach_their_component(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        *RUN, "--json", "--churn_window", "0.1,5", "--order=2", "--grid.exponent", "3", "--target.means", "-1,2",
+        "--target.covariances", "[0.1, 0.2]", "--metric", "kl", "--metric", "fd", "--metric.kl.bins", "30",
+    ]  # fmt: skip
+    manifest = json.loads(output(capsys, *arguments))["manifest"]
+    fields = {role: record["fields"] for role, record in manifest["components"].items()}
+    assert fields["sampler"]["churn_window"] == [0.1, 5]
+    assert fields["sampler"]["order"] == 2
+    assert fields["grid"]["exponent"] == 3
+    assert fields["target"]["means"] == [[-1.0], [2.0]]
+    assert manifest["metrics"]["kl"]["fields"]["bins"] == 30
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sampler", "huen"], "no sampler named 'huen'; did you mean 'heun'? known: ddim, deis"),
+        (["--order", "9"], "--sampler.order: 9 is not allowed: at most 4"),
+        (["--churn", "-1"], "--sampler.churn: -1 is not allowed: at least 0"),
+        (["--churn=-1"], "--sampler.churn: -1 is not allowed: at least 0"),
+        (["--steps", "0"], "steps = 0: it must be at least 1"),
+        (["-n", "0"], "samples = 0: it must be at least 1"),
+        (["--batch", "0"], "batch = 0: it must be at least 1"),
+        (["--steps", "5", "--nfe", "10"], "give exactly one of them"),
+        (["--dtype", "float12"], "dtype = 'float12': choose one of float32"),
+        (["--device", "gpu"], "device = 'gpu' cannot be used"),
+        (["--ordr", "2"], "no option --ordr; did you mean '--order'?"),
+        (["--sampler.ordr", "2"], "no option --sampler.ordr; did you mean '--sampler.order'?"),
+        (["--rtol", "1e-3"], "options depend on the chosen components, which are process edm, target mixture"),
+        (["--steps", "many"], "Invalid value for '--steps'"),
+        (["--target", "gaussian", "--target.mean", "0,0", "--target.covariance", "1"], "covariance"),
+        (["--from", "there.json"], "cannot read there.json"),
+        (["there.toml"], "cannot read there.toml"),
+        (["--metric", "kl", "--target", "mixture", "--target.means", "[[0,0],[1,1]]"], "metric 'kl' needs"),
+        (["--sampler", "dormand-prince", "--nfe", "50"], "chooses its own steps"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_message_before_anything_is_sampled(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = RUN if "--steps" not in arguments and "--nfe" not in arguments else [*RUN[:5], "--quiet"]
+    assert message in refusal(capsys, *start, *arguments)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("broken.toml", "x = = 3", "broken.toml is not TOML"),
+        ("typo.toml", 'smpler = "deis"', "'smpler' is no key; did you mean 'sampler'?"),
+        ("other.json", '{"a": 1}', "other.json is not the manifest of a run"),
+    ],
+)
+def test_a_file_that_is_something_else(name: str, text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(name).write_text(text)
+    assert message in refusal(capsys, "run", *(["--from"] if name.endswith("json") else []), name)
+
+
+def test_a_folder_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("occupied").write_text("a file, not a folder")
+    assert "cannot write to the folder occupied/run" in refusal(capsys, *RUN, "--out", "occupied/run")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["rnu"], "No such command 'rnu'"),
+    (["list", "samplr"], "no role named 'samplr'; did you mean 'sampler'?"),
+    (["show", "sampler", "huen"], "did you mean 'heun'?"),
+    (["show", "sampler"], "Missing argument 'NAME'"),
+])  # fmt: skip
+def test_mistakes_of_the_other_commands(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert message in refusal(capsys, *arguments)
+
+
+def test_the_exit_code_and_the_streams_of_the_real_command() -> None:
+    command = [sys.executable, "-m", "samplerhub", *RUN]
+    good = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert json.loads(good.stdout)["nfe"] == 4
+    bad = subprocess.run([*command, "--order", "9"], capture_output=True, text=True, check=False)
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr == "error: --sampler.order: 9 is not allowed: at most 4\n"
+
+
+def test_an_interrupted_run_is_taken_up_by_the_same_command(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run", "--target", "mixture", "-n", "200", "--block", "10", "--steps", "200"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "samplerhub", *command, "--out", "run"], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while len(list(Path("run/blocks").glob("0*.safetensors"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert re.fullmatch(r"interrupted; \d+ finished blocks kept in run/blocks for the same command\n", said)
+    assert not list(Path("run").glob("**/.*"))
+    assert not Path("run/manifest.json").exists()
+
+    assert main([*command, "--out", "run"]) == 0
+    assert re.fullmatch(r"taking up \d+ finished blocks in run/blocks\n", capsys.readouterr().err)
+    assert sorted(os.listdir("run")) == ["manifest.json", "samples.png", "samples.safetensors"]
+    output(capsys, *command, "--out", "at-once")
+    assert Path("run/samples.safetensors").read_bytes() == Path("at-once/samples.safetensors").read_bytes()
+
+
+# --- the parts --------------------------------------------------------------------------------------------------------
+
+
+class Sample(Component):
+    """A component with every kind of field."""
+
+    pair: tuple[float, float] | None = None
+    """A pair."""
+    points: tuple[tuple[float, ...], ...] = ((0.0,),)
+    """Points."""
+    both: float | tuple[float, ...] = 1.0
+    """A number or several."""
+    word: str
+    """A word [in brackets]."""
+
+
+def test_text_becomes_the_value_of_a_field() -> None:
+    value = lambda name, text: value_of(text, Sample.model_fields[name])  # noqa: E731
+    assert value("pair", "none") is None
+    assert value("pair", "0.1,2") == [0.1, 2]
+    assert value("pair", "a,2") == ["a", "2"]
+    assert value("points", "[[1,2],[3,4]]") == [[1, 2], [3, 4]]
+    assert value("points", "-1,2") == [-1, 2]
+    assert value("points", "0.5") == [0.5]
+    assert value("both", "2.5") == "2.5"
+    assert value("both", "1,2") == [1, 2]
+    assert value("word", "none") == "none"
+    assert value("word", "a,b") == "a,b"
+    texts = described(Sample)
+    assert [text.type for text in texts.values()] == ["FLOAT,FLOAT|none", "JSON", "FLOAT|FLOAT,...", "TEXT"]
+    assert [text.default for text in texts.values()] == ["none", "[[0.0]]", "1", None]
+
+
+def test_the_scan_is_pure_and_knows_flags() -> None:
+    given = scan(tidy(["--json", "--a_b", "-1", "e_f.toml", "--c=x_y", "-n5", "--metric", "kl", "--metric", "fd"]))
+    assert given.options == (("--a-b", "-1"), ("--c", "x_y"), ("-n", "5"), ("--metric", "kl"), ("--metric", "fd"))
+    assert given.positional == ("e_f.toml",)
+    assert given.values("--metric") == ["kl", "fd"]
+    assert given.last("--metric") == "fd"
+    assert not given.help
+    assert scan(["--help"]).help
+
+
+def test_a_bare_option_that_two_components_have_is_ambiguous() -> None:
+    from samplerhub.cli.options import Chosen
+    from samplerhub.errors import InvalidSetting
+
+    chosen = [Chosen(role, "sample", Sample, role) for role in ("grid", "sampler")]
+    options = FieldOptions(chosen, reserved=["--steps"])
+    with pytest.raises(InvalidSetting, match=r"--word is ambiguous: write --grid\.word or --sampler\.word"):
+        options.check(scan(["--word", "x"]))
+    options.check(scan(["--grid.word", "x", "--steps", "3"]))
+    assert options.fields({"grid__word": "x"}, "grid") == {"word": "x"}
+
+
+@pytest.mark.parametrize(("value", "stderr", "text"), [
+    (0.012341, 0.000432, "0.01234 ± 0.00043"),
+    (1234.5, 12.3, "1234 ± 12"),
+    (3.0, None, "3"),
+    (1.5, 0.0, "1.5 ± 0"),
+    (float("nan"), 0.1, "nan ± 0.1"),
+    (1.2341e-9, 1e-11, "1.234e-09 ± 1.0e-11"),
+    (12345.0, 1234.0, "1.234e+04 ± 1.2e+03"),
+])  # fmt: skip
+def test_a_figure_has_the_digits_that_its_error_allows(value: float, stderr: float | None, text: str) -> None:
+    assert measured(value, stderr) == text
