@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from samplerhub.manifest import Manifest as Manifest
     from samplerhub.noise import normal as normal
     from samplerhub.noise import stream as stream
+    from samplerhub.plugin import ROLES as ROLES
+    from samplerhub.plugin import Entry as Entry
+    from samplerhub.plugin import hookimpl as hookimpl
     from samplerhub.problem import Problem as Problem
     from samplerhub.problem import broadcast as broadcast
     from samplerhub.process import alpha as alpha
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from samplerhub.protocols import Suggests as Suggests
     from samplerhub.protocols import Target as Target
     from samplerhub.protocols import Trainer as Trainer
+    from samplerhub.registry import Registry as Registry
     from samplerhub.sampling import GridSampler as GridSampler
     from samplerhub.sampling import Leg as Leg
     from samplerhub.sampling import MultistepSampler as MultistepSampler
@@ -63,6 +67,7 @@ _HOMES = {
     "files": ("read_tensors", "write_tensors"),
     "manifest": ("Manifest",),
     "noise": ("normal", "stream"),
+    "plugin": ("ROLES", "Entry", "hookimpl"),
     "problem": ("Problem", "broadcast"),
     "process": ("alpha", "diffusion2", "drift", "log_snr", "rho", "sigma", "time_at"),
     "protocols": (
@@ -89,6 +94,7 @@ _HOMES = {
         "Target",
         "Trainer",
     ),
+    "registry": ("Registry",),
     "sampling": ("GridSampler", "Leg", "MultistepSampler", "Run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

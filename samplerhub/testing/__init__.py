@@ -1,5 +1,11 @@
 """The conformance kit: what holds for every component of a role, as plain functions that raise AssertionError."""
 
+from samplerhub.testing.component import check_component as check_component
+from samplerhub.testing.ends import check_grid as check_grid
+from samplerhub.testing.ends import check_prior as check_prior
+from samplerhub.testing.metric import check_metric as check_metric
+from samplerhub.testing.model import check_model as check_model
+from samplerhub.testing.model import check_target as check_target
 from samplerhub.testing.process import check_process as check_process
 from samplerhub.testing.sampler import check_contract as check_contract
 from samplerhub.testing.sampler import flow_errors as flow_errors

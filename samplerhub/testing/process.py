@@ -28,8 +28,9 @@ def check_process(process: ForwardProcess) -> None:
     error = ((derived.time_at(process, rho) - t) / t.abs().clamp(min=1e-3 * t_max)).abs().max()
     assert error < 1e-9, f"time_at(rho(t)) is off by {error:g}"
 
-    inner = t[1:-1]
-    h = 1e-5 * torch.minimum(inner - t_min, t_max - inner).clamp(max=(t_max - t_min) / 10)
+    h = 1e-5 * (t.abs() if t_min > 0 else torch.full_like(t, t_max - t_min))
+    inside = (t - h > t_min) & (t + h < t_max)
+    inner, h = t[inside], h[inside]
 
     def central(f: Callable[[Tensor], Tensor]) -> Tensor:
         return (f(inner + h) - f(inner - h)) / (2 * h)

@@ -1,0 +1,23 @@
+"""What holds for every component, whatever its role."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ValidationError
+
+from samplerhub.component import summary
+
+
+def check_component(component: type[BaseModel], said: str) -> BaseModel:
+    """Assert that a component is a frozen, documented record whose summary is `said`; return it with its defaults."""
+    assert summary(component) == said, f"the entry says {said!r}, the docstring {summary(component)!r}"
+    assert said.endswith("."), "a summary is a sentence"
+    for name, field in component.model_fields.items():
+        assert field.description, f"field {name!r} has no string below it that says what it is"
+    made = component()
+    assert component.model_validate_json(made.model_dump_json()) == made, "JSON and back gives another component"
+    assert made.model_config.get("frozen"), "a component is frozen"
+    try:
+        component(no_such_field=1)
+    except ValidationError:
+        return made
+    raise AssertionError("an unknown field is accepted")

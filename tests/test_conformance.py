@@ -1,0 +1,93 @@
+"""Every registered component keeps the promises of its role: one test a component."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import samplerhub as sh
+from samplerhub import testing
+from samplerhub.errors import Mismatch
+from samplerhub.measure import check_needs
+from samplerhub.registry import Registered, Registry
+
+REGISTRY = Registry.discover()
+
+
+def every(role: str) -> pytest.MarkDecorator:
+    entries = REGISTRY.entries(role)
+    assert entries, f"no {role} is registered"
+    return pytest.mark.parametrize("registered", entries, ids=[r.entry.name for r in entries])
+
+
+def made(registered: Registered) -> Any:
+    return REGISTRY.load(registered.entry.role, registered.entry.name)()
+
+
+PROCESSES = [pytest.param(made(r), id=r.entry.name) for r in REGISTRY.entries("process")]
+
+
+@pytest.mark.parametrize(
+    "registered",
+    [r for role in sh.ROLES for r in REGISTRY.entries(role)],
+    ids=lambda r: f"{r.entry.role} {r.entry.name}",
+)
+def test_component(registered: Registered) -> None:
+    component = REGISTRY.load(registered.entry.role, registered.entry.name)
+    testing.check_component(component, registered.entry.summary)
+
+
+@every("process")
+def test_process(registered: Registered) -> None:
+    testing.check_process(made(registered))
+
+
+@every("target")
+def test_target(registered: Registered) -> None:
+    testing.check_target(made(registered))
+
+
+@every("model")
+def test_model(registered: Registered) -> None:
+    model = made(registered)
+    if isinstance(model, sh.FromTarget):
+        for target in (made(r) for r in REGISTRY.entries("target")):
+            if isinstance(target, sh.Denoises):
+                testing.check_model(model.of(target), target.shape)
+    else:
+        testing.check_model(model, model.shape)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+@every("sampler")
+def test_sampler(registered: Registered, process: sh.ForwardProcess) -> None:
+    sampler = made(registered)
+    testing.check_contract(sampler, process)
+    if "churn" in type(sampler).model_fields:
+        testing.check_contract(sampler.replace(churn=0.7, last="denoise"), process)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+@every("grid")
+def test_grid(registered: Registered, process: sh.ForwardProcess) -> None:
+    testing.check_grid(made(registered), process)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+@every("prior")
+def test_prior(registered: Registered, process: sh.ForwardProcess) -> None:
+    testing.check_prior(made(registered), process)
+
+
+@every("metric")
+def test_metric(registered: Registered) -> None:
+    metric, checked = made(registered), 0
+    for target in (made(r) for r in REGISTRY.entries("target")):
+        try:
+            check_needs({registered.entry.name: metric}, target)
+        except Mismatch:
+            continue
+        testing.check_metric(metric, target)
+        checked += 1
+    assert checked, "no registered target meets its needs"
