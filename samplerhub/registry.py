@@ -34,7 +34,7 @@ TARGET = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" where a known word is close, else nothing."""
-    close = get_close_matches(word, list(known), n=1)
+    close = get_close_matches(word, list(known), n=1, cutoff=0.7)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

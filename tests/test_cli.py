@@ -163,6 +163,15 @@ def test_options_reach_their_component(capsys: pytest.CaptureFixture[str]) -> No
     assert manifest["metrics"]["kl"]["fields"]["bins"] == 30
 
 
+def test_training_writes_weights_that_a_run_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "--target", "mixture", "--steps", "3", "--batch_size", "8", "--out", "some/w.safetensors"]
+    assert output(capsys, *command) == "some/w.safetensors\n"
+    text = output(capsys, *RUN, "--model", "network", "--model.weights", "some/w.safetensors")
+    assert re.search("model +network +weights some/w.safetensors", text)
+    assert "--trainer.rate: 0 is not allowed: more than 0" in refusal(capsys, "train", "--rate", "0")
+    assert "no trainer named 'denoise'; did you mean 'denoising'?" in refusal(capsys, "train", "--trainer", "denoise")
+
+
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
@@ -181,7 +190,10 @@ def test_options_reach_their_component(capsys: pytest.CaptureFixture[str]) -> No
         (["--device", "gpu"], "device = 'gpu' cannot be used"),
         (["--ordr", "2"], "no option --ordr; did you mean '--order'?"),
         (["--sampler.ordr", "2"], "no option --sampler.ordr; did you mean '--sampler.order'?"),
-        (["--rtol", "1e-3"], "options depend on the chosen components, which are process edm, target mixture"),
+        (["--grid.power", "2"], "no option --grid.power; did you mean '--grid.exponent'? there are --grid.exponent"),
+        (["--model", "network", "--weights", "1"], "--weights is ambiguous: write --target.weights or --model.weights"),
+        (["--means", "x"], "--target.means"),
+        (["--rtol", "1e-3"], "no option --rtol; options depend on the chosen components; with options are process edm"),
         (["--steps", "many"], "Invalid value for '--steps'"),
         (["--target", "gaussian", "--target.mean", "0,0", "--target.covariance", "1"], "covariance"),
         (["--from", "there.json"], "cannot read there.json"),

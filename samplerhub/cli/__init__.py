@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from samplerhub.cli.options import tidy
     from samplerhub.registry import Registry
 
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve each other where cores are shared
     arguments = tidy(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         app = build_app(arguments, Registry.discover())

@@ -14,8 +14,8 @@ from samplerhub.registry import Registry
 RUN = (
     "Make samples, measure them, and write them to a folder.\n\n"
     "With nothing but defaults it generates images with a trained network. Every component has options of its own: "
-    "name it and ask for help, as in samplerhub run --sampler deis --help. Where only one component has a field, --churn is "
-    "short for --sampler.churn."
+    "name it and ask for help, as in samplerhub run --sampler deis --help. Where only one component has a field, "
+    "--churn is short for --sampler.churn."
 )
 TRAIN = (
     "Fit a model to a target, and write its weights to a file.\n\n"

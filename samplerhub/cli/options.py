@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -117,11 +117,7 @@ class FieldOptions:
             if len(owners) > 1:
                 raise InvalidSetting(f"{name} is ambiguous: write {' or '.join(option.long for option in owners)}")
             if name not in known:
-                chosen = dict.fromkeys(f"{option.chosen.role} {option.chosen.name}" for option in self.options)
-                raise InvalidSetting(
-                    f"no option {name}{did_you_mean(name, known) or ';'} options depend on the chosen components, "
-                    f"which are {', '.join(chosen)}"
-                )
+                raise InvalidSetting(self._unknown(name, known))
 
     def parameters(self) -> list[inspect.Parameter]:
         """Return the options as parameters for typer, a help panel for each component."""
@@ -140,6 +136,15 @@ class FieldOptions:
             if option.chosen.prefix == prefix and text is not None:
                 fields[option.field] = value_of(text, option.chosen.component.model_fields[option.field])
         return fields
+
+    def _unknown(self, name: str, known: Collection[str]) -> str:
+        prefix = name.rpartition(".")[0]
+        of_component = [option.long for option in self.options if option.long.startswith(f"{prefix}.")]
+        if prefix and of_component:
+            return f"no option {name}{did_you_mean(name, of_component) or ';'} there are {', '.join(of_component)}"
+        chosen = dict.fromkeys(f"{option.chosen.role} {option.chosen.name}" for option in self.options)
+        hint = did_you_mean(name, known) or ";"
+        return f"no option {name}{hint} options depend on the chosen components; with options are {', '.join(chosen)}"
 
     def _parameter(self, option: FieldOption) -> inspect.Parameter:
         text = described(option.chosen.component)[option.field]

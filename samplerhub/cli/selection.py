@@ -9,6 +9,7 @@ from samplerhub.assembly import complete, metric_keys
 from samplerhub.cli.fields import value_of
 from samplerhub.cli.options import Chosen, Scan
 from samplerhub.config import RUN_ROLES, Choice, RunConfig, read_manifest
+from samplerhub.errors import InvalidSetting
 from samplerhub.manifest import Manifest
 from samplerhub.registry import Registry
 
@@ -31,8 +32,10 @@ def select_for_run(given: Scan, registry: Registry) -> Selection:
     named = RunConfig(components={role: Choice(name=name) for role, name in names.items()}, metrics=metrics)
     config = named.over(config)
     if not given.help:
-        components = {**config.components, "target": _with_fields("target", config, given, registry)}
-        config = complete(config.model_copy(update={"components": components}), registry)
+        try:
+            config = complete(_with_target_fields(config, given, registry, bare=True), registry)
+        except InvalidSetting:  # the bare options may be another component's; if not, assembling says what is wrong
+            config = complete(_with_target_fields(config, given, registry, bare=False), registry)
     wanted = [(role, choice.name, role) for role, choice in config.components.items() if choice.name]
     keys = metric_keys(config)
     for key, metric in zip(keys, config.metrics or ()):
@@ -61,14 +64,15 @@ def _from_files(given: Scan) -> tuple[RunConfig, Manifest | None]:
     return config, manifest
 
 
-def _with_fields(role: str, config: RunConfig, given: Scan, registry: Registry) -> Choice:
-    """Return a choice with the fields that the command line gives it: what a target suggests depends on them."""
-    choice = config.components.get(role, Choice())
-    component = registry.load(role, choice.name or registry.default(role).entry.name)
-    fields = dict(choice.fields)
+def _with_target_fields(config: RunConfig, given: Scan, registry: Registry, *, bare: bool) -> RunConfig:
+    """Return the run with the fields that the command line gives its target: what it suggests depends on them."""
+    target = config.components.get("target", Choice())
+    component = registry.load("target", target.name or registry.default("target").entry.name)
+    fields = dict(target.fields)
     for name, info in component.model_fields.items():
         option = name.replace("_", "-")
-        text = given.last(f"--{role}.{option}") or given.last(f"--{option}")
+        text = given.last(f"--target.{option}") or (given.last(f"--{option}") if bare else None)
         if text is not None:
             fields[name] = value_of(text, info)
-    return Choice(name=choice.name, fields=fields)
+    target = Choice(name=target.name, fields=fields)
+    return config.model_copy(update={"components": {**config.components, "target": target}})
