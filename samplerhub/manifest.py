@@ -52,7 +52,7 @@ class Settings(BaseModel):
 class Manifest(BaseModel):
     """The record of a finished run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     components: dict[str, ComponentRecord]
     """By role, all but metrics."""

@@ -192,6 +192,7 @@ def test_training_writes_weights_that_a_run_reads(capsys: pytest.CaptureFixture[
         (["--sampler.ordr", "2"], "no option --sampler.ordr; did you mean '--sampler.order'?"),
         (["--grid.power", "2"], "no option --grid.power; did you mean '--grid.exponent'? there are --grid.exponent"),
         (["--model", "network", "--weights", "1"], "--weights is ambiguous: write --target.weights or --model.weights"),
+        (["--quite", "--seed", "1"], "no option --quite; did you mean '--quiet'?"),
         (["--means", "x"], "--target.means"),
         (["--rtol", "1e-3"], "no option --rtol; options depend on the chosen components; with options are process edm"),
         (["--steps", "many"], "Invalid value for '--steps'"),

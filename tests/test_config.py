@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from samplerhub.assembly import assemble, build, complete, differences, metric_k
 from samplerhub.config import Choice, RunConfig, read_manifest
 from samplerhub.errors import BrokenPlugin, InvalidSetting, SamplerhubError, UnknownComponent, UnusableFile
 from samplerhub.folder import RunFolder
+from samplerhub.manifest import MetricRecord
 from samplerhub.picture import draw
 from samplerhub.plugin import Entry
 from samplerhub.registry import PluginRecord, Registered, Registry
@@ -137,6 +139,16 @@ def test_a_manifest_reproduces_its_run_bit_for_bit(registry: Registry, tmp_path:
     before = files["samples"].read_bytes()
     RunFolder(tmp_path).write(second, rerun, rerun.manifest)
     assert files["samples"].read_bytes() == before
+
+
+def test_a_manifest_keeps_figures_that_are_not_finite(registry: Registry, tmp_path: Path) -> None:
+    manifest = assemble(parsed(), registry).run().manifest
+    estimate = MetricRecord(value=float("nan"), stderr=float("inf"), details={"bias": float("nan")})
+    text = manifest.model_copy(update={"estimates": {"kl": estimate}}).model_dump_json()
+    json.loads(text, parse_constant=pytest.fail)
+    again = read_manifest(write(tmp_path / "manifest.json", text)).estimates["kl"]
+    assert str(again.value) == "nan"
+    assert again.stderr == float("inf")
 
 
 def test_what_may_change_a_rerun_is_said(registry: Registry) -> None:

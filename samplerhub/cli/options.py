@@ -52,7 +52,8 @@ def scan(arguments: Sequence[str]) -> Scan:
             continue
         if argument.startswith("--"):
             name, equals, value = argument.partition("=")
-            options.append((name, value if equals or not rest else rest.pop(0)))
+            follows = bool(rest) and not rest[0].startswith("--")
+            options.append((name, value if equals or not follows else rest.pop(0)))
         elif argument.startswith("-") and len(argument) > 1:
             options.append((argument[:2], argument[2:] or (rest.pop(0) if rest else "")))
         else:

@@ -135,7 +135,7 @@ def _run(
 
 
 def _report(manifest: Manifest, files: dict[str, Path]) -> dict[str, object]:
-    record = manifest.model_dump(mode="json")
+    record = json.loads(manifest.model_dump_json())  # NaN is the text "NaN" there, and never bad JSON
     return {
         "manifest": record,
         "nfe": record["nfe"],
