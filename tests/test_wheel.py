@@ -12,12 +12,25 @@ ROOT = Path(__file__).parent.parent
 
 def test_wheel(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split(
+        "\n"
+    )
     for name in filter(None, tracked):
         if (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), "."]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        ".",
+    ]
     subprocess.run(pip, cwd=source, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -26,6 +39,6 @@ def test_wheel(tmp_path: Path) -> None:
     plugins = {path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")}
     assert plugins
     assert {f"{plugin}/__init__.py" for plugin in plugins} <= names
-    assert all(f'= {plugin}' in entry_points for plugin in plugins)
+    assert all(f"= {plugin}" in entry_points for plugin in plugins)
     assert {"samplerhub/py.typed", "samplerhub_models/digits.safetensors", "samplerhub/cli/__init__.py"} <= names
     assert not any(name.startswith(("tests/", "docs/")) for name in names)

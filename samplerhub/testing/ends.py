@@ -42,7 +42,9 @@ def check_prior(prior: Prior, process: ForwardProcess) -> None:
     state = torch.get_rng_state()
     x = prior.sample(problem, 4000, torch.Generator().manual_seed(0))
     assert x.shape == (4000, 2)
-    assert torch.equal(x, prior.sample(problem, 4000, torch.Generator().manual_seed(0))), "not a function of its generator"
+    assert torch.equal(x, prior.sample(problem, 4000, torch.Generator().manual_seed(0))), (
+        "not a function of its generator"
+    )
     assert torch.equal(torch.get_rng_state(), state), "the global random numbers are left alone"
     alpha, sigma = (f(process, problem.span[1]).item() for f in (derived.alpha, derived.sigma))
     true_std = (alpha**2 * (0.25 + 1.0) + sigma**2) ** 0.5

@@ -30,5 +30,7 @@ def check_metric(metric: Metric, target: Target, samples: int = 4000) -> None:
         assert estimate.stderr > 0, f"standard error {estimate.stderr}"
         scores.append(estimate.value / estimate.stderr)
     z = torch.tensor(scores)
-    assert abs(float(z.mean())) < 4 / 20**0.5, f"biased at equal laws: value/stderr is {float(z.mean()):.2f} in the mean"
+    assert abs(float(z.mean())) < 4 / 20**0.5, (
+        f"biased at equal laws: value/stderr is {float(z.mean()):.2f} in the mean"
+    )
     assert float(z.abs().max()) < 5, f"standard error too small: value/stderr reaches {float(z.abs().max()):.1f}"
