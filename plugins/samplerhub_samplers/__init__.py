@@ -42,7 +42,7 @@ def samplerhub_entries() -> list[Entry]:
             "sampler",
             "euler-maruyama",
             "samplerhub_samplers.euler_maruyama:EulerMaruyama",
-            "The Euler-Maruyama method for the reverse SDE in the process's own time t, of stochasticity gamma = churn.",
+            "The Euler-Maruyama method for the reverse SDE, in the process's own time t.",
         ),
         Entry(
             "sampler",

@@ -14,11 +14,11 @@ from samplerhub import ForwardProcess, GridSampler, Leg, Run, diffusion2, drift
 
 
 class EulerMaruyama(GridSampler):
-    r"""The Euler-Maruyama method for the reverse SDE in the process's own time t, of stochasticity gamma = churn.
+    r"""The Euler-Maruyama method for the reverse SDE, in the process's own time t.
 
         x_s = x_t + (s - t) [f(t) x_t - (1 + gamma)/2 g(t)^2 score(x_t, t)] + sqrt(gamma (t - s)) g(t) z
 
-    Here churn is part of drift and noise: it integrates the SDE instead of adding noise between deterministic steps.
+    gamma is `churn`, and here it is part of drift and noise: it integrates the SDE instead of adding noise between deterministic steps.
     Weak order 1.
 
     References:

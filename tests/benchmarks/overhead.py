@@ -1,8 +1,8 @@
 """Time that a solver adds to the model, per step, against peers, in one run on one thread.
 
 The model costs nothing (it returns its input), so that all the time is the solver's. The time of a step is the
-difference between runs of 120 and 20 steps, divided by 100: what is done once per run cancels, unless it grows with the steps.
-Medians over repeats. Peers that are not installed are left out.
+difference between runs of 120 and 20 steps, divided by 100: what is done once per run cancels
+unless it grows with the steps. Medians over repeats. Peers that are not installed are left out.
 
     python tests/benchmarks/overhead.py
 """
