@@ -18,8 +18,8 @@ class EulerMaruyama(GridSampler):
 
         x_s = x_t + (s - t) [f(t) x_t - (1 + gamma)/2 g(t)^2 score(x_t, t)] + sqrt(gamma (t - s)) g(t) z
 
-    gamma is `churn`, and here it is part of drift and noise: it integrates the SDE instead of adding noise between deterministic steps.
-    Weak order 1.
+    gamma is `churn`. Here it is part of drift and noise: the SDE is integrated, instead of noise being added between
+    deterministic steps. Weak order 1.
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021), arXiv:2011.13456
