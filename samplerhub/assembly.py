@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from samplerhub.component import numbered
 from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
 from samplerhub.errors import BrokenPlugin, InvalidSetting
 from samplerhub.explain import explain
@@ -109,8 +110,7 @@ def build(role: str, choice: Choice, registry: Registry) -> BaseModel:
 
 def metric_keys(config: RunConfig) -> list[str]:
     """Return the names under which the metrics of a run are reported: a second ``kl`` is ``kl-2``."""
-    names = [str(metric.name).rpartition(":")[2] for metric in config.metrics or ()]
-    return [name if i == names.index(name) else f"{name}-{names[: i + 1].count(name)}" for i, name in enumerate(names)]
+    return numbered([str(metric.name).rpartition(":")[2] for metric in config.metrics or ()])
 
 
 def named(manifest: Manifest, config: RunConfig) -> Manifest:

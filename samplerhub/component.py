@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
@@ -36,3 +37,8 @@ def summary(component: type) -> str:
 def kebab(component: type) -> str:
     """Return the name of a class as it stands on a command line: ``EulerMaruyama`` gives ``euler-maruyama``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", component.__name__).lower()
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return names that are all different: a second ``kl`` becomes ``kl-2``."""
+    return [name if i == names.index(name) else f"{name}-{names[: i + 1].count(name)}" for i, name in enumerate(names)]

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from samplerhub import process as derived
-from samplerhub.component import kebab
+from samplerhub.component import kebab, numbered
 from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
 from samplerhub.manifest import Manifest, MetricRecord, Settings, environment, record
 from samplerhub.measure import check_needs, measure
 from samplerhub.noise import stream
 from samplerhub.problem import Problem
 from samplerhub.protocols import (
-    Budgeted,
     Estimate,
     ForwardProcess,
     FromTarget,
@@ -34,6 +33,7 @@ from samplerhub.protocols import (
     Step,
     Target,
 )
+from samplerhub.timetable import timetable
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -125,15 +125,15 @@ class Experiment:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
             raise InvalidSetting(f"device = {self.device!r} cannot be used: {str(error).splitlines()[0]}") from error
-        if (self.steps is None) == (self.nfe is None):
-            raise InvalidSetting(f"steps = {self.steps}, nfe = {self.nfe}: give exactly one of them")
         if not isinstance(self.metrics, Mapping):
-            object.__setattr__(self, "metrics", {kebab(type(metric)): metric for metric in self.metrics})
+            names = numbered([kebab(type(metric)) for metric in self.metrics])
+            object.__setattr__(self, "metrics", dict(zip(names, self.metrics)))
         check_needs(self._metrics, self.target)
         problem = self.problem()
         if self.block is None:
             object.__setattr__(self, "block", min(8192, max(256, 65_536 // max(1, math.prod(problem.shape)))))
-        object.__setattr__(self, "times", self._times(problem))
+        times = timetable(problem, self.grid, self.sampler, steps=self.steps, nfe=self.nfe)
+        object.__setattr__(self, "times", times)
 
     @property
     def _block(self) -> int:
@@ -169,53 +169,6 @@ class Experiment:
             if its_shape != shape:
                 raise Mismatch(f"{who} has shape {shape} but {other} is made for {its_shape}; choose a pair that fits")
         return shape
-
-    def _times(self, problem: Problem) -> Tensor:
-        if self.steps is not None:
-            if self.steps < 1:
-                raise InvalidSetting(f"steps = {self.steps}: it must be at least 1")
-            return self._checked(self.grid(problem, self.steps), self.steps)
-
-        assert self.nfe is not None
-        if not isinstance(self.sampler, Budgeted):
-            raise Mismatch(
-                f"nfe = {self.nfe}: sampler {type(self.sampler).__name__} chooses its own steps, so that its "
-                "evaluations are not known beforehand; set its tolerances instead"
-            )
-        sampler = self.sampler
-
-        def spends(steps: int) -> int:
-            return sampler.evaluations(self.process, self.grid(problem, steps))
-
-        if self.nfe < spends(1):
-            raise InvalidSetting(f"nfe = {self.nfe}: sampler {type(self.sampler).__name__} needs at least {spends(1)}")
-        low, high = 1, self.nfe + 1  # spends(low) <= nfe < spends(high): no sampler takes a step without an evaluation
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if spends(middle) <= self.nfe else (low, middle)
-        return self._checked(self.grid(problem, low), low)
-
-    def _checked(self, times: Tensor, steps: int) -> Tensor:
-        times = torch.as_tensor(times, dtype=torch.float64)
-        name = type(self.grid).__name__
-        if times.shape != (steps + 1,) or not bool(times.isfinite().all()):
-            raise InvalidSetting(
-                f"grid {name} returned {times.tolist()} for {steps} steps: expected {steps + 1} finite times"
-            )
-        stalls = (times.diff() >= 0).nonzero()
-        if len(stalls):
-            i = int(stalls[0])
-            raise InvalidSetting(
-                f"grid {name} does not decrease: time {i + 1} is {times[i + 1]:g} after {times[i]:g}; "
-                "times run from the start of sampling down to its end"
-            )
-        t_min, t_max = self.process.span
-        if times[0] > t_max * (1 + 1e-12) or times[-1] < t_min * (1 - 1e-12):
-            raise InvalidSetting(
-                f"grid {name} goes from {times[0]:g} to {times[-1]:g}, outside the process's span, "
-                f"{t_max:g} to {t_min:g}"
-            )
-        return times
 
     def fingerprint(self) -> str:
         """Return a hash of everything that decides the samples."""

@@ -18,7 +18,7 @@ FILES = sorted(CORE.rglob("*.py"))
 PLUGIN_FILES = sorted(PLUGINS.rglob("*.py"))
 
 BASE = {"errors", "plugin", "component", "protocols"}
-RUNNING = BASE | {"files", "manifest", "process", "problem", "noise", "sampling", "measure", "experiment"}
+RUNNING = BASE | {"files", "manifest", "process", "problem", "noise", "sampling", "timetable", "measure", "experiment"}
 MAY_IMPORT = {
     "": set(),
     "errors": set(),
@@ -31,7 +31,9 @@ MAY_IMPORT = {
     "noise": BASE,
     "problem": BASE | {"process"},
     "sampling": BASE | {"process", "problem", "noise"},
+    "timetable": BASE | {"process", "problem"},
     "measure": BASE | {"process", "noise"},
+    "timetable": BASE | {"problem"},
     "experiment": RUNNING,
     "testing": RUNNING | {"", "testing"},
     "registry": BASE,
