@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from samplerhub.protocols import ForwardProcess as ForwardProcess
     from samplerhub.protocols import FromTarget as FromTarget
     from samplerhub.protocols import Grid as Grid
+    from samplerhub.protocols import HasDigest as HasDigest
     from samplerhub.protocols import HasDtype as HasDtype
     from samplerhub.protocols import HasMoments as HasMoments
     from samplerhub.protocols import HasShape as HasShape
@@ -79,6 +80,7 @@ _HOMES = {
         "ForwardProcess",
         "FromTarget",
         "Grid",
+        "HasDigest",
         "HasDtype",
         "HasMoments",
         "HasShape",

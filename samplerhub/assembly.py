@@ -137,7 +137,7 @@ def differences(before: Manifest, config: RunConfig, experiment: Experiment) -> 
         choice, now = config.components[role], record(getattr(experiment, role))
         if (choice.name, now.fields) == (then.name, then.fields):
             same.add(role)
-            for what in ("target", "distribution", "version"):
+            for what in ("target", "distribution", "version", "digest"):
                 old, new = getattr(then, what), getattr(now, what)
                 if old != new:
                     lines.append(f"{role} {then.name!r}: {what} is {new}, the manifest has {old}")

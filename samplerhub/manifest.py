@@ -10,6 +10,8 @@ from importlib import metadata
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from samplerhub.protocols import HasDigest
+
 
 class ComponentRecord(BaseModel):
     """One component of a run."""
@@ -23,6 +25,8 @@ class ComponentRecord(BaseModel):
     distribution: str | None
     version: str | None
     fields: dict[str, JsonValue]
+    digest: str | None = None
+    """Hash of the files that it read."""
 
 
 class MetricRecord(BaseModel):
@@ -78,6 +82,7 @@ def record(component: object) -> ComponentRecord:
         distribution=distribution,
         version=metadata.version(distribution) if distribution else None,
         fields=component.model_dump(mode="json") if isinstance(component, BaseModel) else {},
+        digest=component.digest if isinstance(component, HasDigest) else None,
     )
 
 

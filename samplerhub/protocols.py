@@ -262,6 +262,16 @@ class HasDtype(Protocol):
 
 
 @runtime_checkable
+class HasDigest(Protocol):
+    """A component that reads files, whose content matters as much as its fields."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of what was read."""
+        ...
+
+
+@runtime_checkable
 class FromTarget(Protocol):
     """A model that is made from the target (the exact score, say)."""
 

@@ -33,7 +33,6 @@ MAY_IMPORT = {
     "sampling": BASE | {"process", "problem", "noise"},
     "timetable": BASE | {"process", "problem"},
     "measure": BASE | {"process", "noise"},
-    "timetable": BASE | {"problem"},
     "experiment": RUNNING,
     "testing": RUNNING | {"", "testing"},
     "registry": BASE,

@@ -60,12 +60,13 @@ def test_generated_digits_are_recognised() -> None:
     assert all(0.05 <= share <= 0.2 for share in shares), shares
 
 
-def test_it_generalises() -> None:
-    """Generated digits are not copies: their nearest training digit is about as far as a held-out digit's."""
+def test_generated_digits_are_not_copies() -> None:
+    """None is close to a training image, and the nearest one is not much nearer than a held-out digit's."""
     x, pool = digits(samples=256, steps=20).run().samples.flatten(1), Digits().images.flatten(1).to(torch.float32)
     held_out = Digits(split="held-out").images.flatten(1).to(torch.float32)
-    nearest, nearest_real = (torch.cdist(a, pool).min(1).values.median() for a in (x, held_out))
-    assert nearest > 0.75 * nearest_real, (nearest, nearest_real)
+    nearest, nearest_real = (torch.cdist(a, pool).min(1).values for a in (x, held_out))
+    assert nearest.min() > 0.4, nearest.min()
+    assert nearest.median() > 0.7 * nearest_real.median(), (nearest.median(), nearest_real.median())
 
 
 @pytest.mark.parametrize("samples", [1, 21])

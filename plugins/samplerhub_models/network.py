@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -37,13 +37,21 @@ class Network(Component):
     @cached_property
     def denoiser(self) -> Denoiser:
         """The network with its preconditioning; read when first used."""
+        return read_denoiser(self._file)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weights file."""
+        return hashlib.sha256(self._file.read_bytes()).hexdigest()
+
+    @property
+    def _file(self) -> Path:
         if self.weights in SHIPPED:
-            with resources.as_file(resources.files("samplerhub_models") / f"{self.weights}.safetensors") as file:
-                return read_denoiser(file)
+            return Path(__file__).with_name(f"{self.weights}.safetensors")
         file = Path(self.weights)
         if not file.exists():
             raise UnusableFile(f"there is no weights file {self.weights!r}; shipped: {', '.join(SHIPPED)}")
-        return read_denoiser(file)
+        return file
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ class DenoisingScoreMatching(Component):
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364
     """
 
-    steps: int = Field(8000, ge=1)
+    steps: int = Field(12_000, ge=1)
     """Number of steps of the optimiser."""
     batch_size: int = Field(128, ge=1)
     """Samples of the target in a step."""
