@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from samplerhub.sampling import Leg as Leg
     from samplerhub.sampling import MultistepSampler as MultistepSampler
     from samplerhub.sampling import Run as Run
+    from samplerhub.sampling import weighted_sum as weighted_sum
 
 _HOMES = {
     "component": ("Component", "kebab", "summary"),
@@ -97,7 +98,7 @@ _HOMES = {
         "Trainer",
     ),
     "registry": ("Registry",),
-    "sampling": ("GridSampler", "Leg", "MultistepSampler", "Run"),
+    "sampling": ("GridSampler", "Leg", "MultistepSampler", "Run", "weighted_sum"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

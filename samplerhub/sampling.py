@@ -19,7 +19,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -50,6 +50,8 @@ class Leg:
     """Standard deviation of the noise of churn, in y."""
     weights: tuple[float, ...] = ()
     """The method's own numbers for this leg."""
+    correction: tuple[float, ...] = ()
+    """The numbers of a multistep method's corrector, which improves the state at s once it is evaluated there."""
 
     @property
     def churned(self) -> bool:
@@ -60,12 +62,14 @@ class Leg:
 class Run:
     """What one pass over the grid carries: the door to the model, the noise, past evaluations (newest first)."""
 
-    __slots__ = ("past", "problem", "rng")
+    __slots__ = ("arrived", "past", "problem", "rng")
 
     def __init__(self, problem: Problem, rng: torch.Generator, memory: int) -> None:
         self.problem = problem
         self.rng = rng
         self.past: deque[Tensor] = deque(maxlen=memory)
+        self.arrived: tuple[Leg, Tensor] | None = None
+        """The leg before and the state from which it started, where a corrector is to improve its end."""
 
     def noise(self, y: Tensor) -> Tensor:
         """Standard normal noise of the shape of y."""
@@ -177,8 +181,19 @@ class GridSampler(Component, ABC):
             yield Step(leg.s, y if leg.alpha_s == 1 else y * leg.alpha_s, leg.rho_s)
 
 
+def weighted_sum(y: Tensor, weights: Sequence[float], values: Iterable[Tensor]) -> Tensor:
+    """Return a y + sum_j w_j v_j for weights (a, w_0, w_1, ...), as few tensor operations as there are weights."""
+    a, *rest = weights
+    terms = zip(values, rest)
+    v, w = next(terms)
+    total = torch.add(y, v, alpha=w) if a == 1 else (y * a).add_(v, alpha=w)
+    for v, w in terms:
+        total.add_(v, alpha=w)
+    return total
+
+
 class MultistepSampler(GridSampler, ABC):
-    r"""A grid sampler that interpolates past evaluations: y_s = y + sum_j w_j e_j, one evaluation a step.
+    r"""A grid sampler that interpolates past evaluations: y_s = a y + sum_j w_j e_j, one evaluation a step.
 
     With churn, evaluations made before the noise lie on another path. `splice` keeps the order: on a churned step the
     model is evaluated before the noise (e_pre) and after it (e_post), and every stored node is shifted by the jump,
@@ -186,6 +201,9 @@ class MultistepSampler(GridSampler, ABC):
         clock_j <- clock_j + (clock_hat - clock),    e_j <- e_j + (e_post - e_pre),
 
     so that all differences are taken along segments of the flow.
+
+    A corrector, where a method has one, costs nothing: the evaluation at the predicted state, which the next step needs
+    anyway, improves that state first, y_s = a y + w_new e_s + sum_j w_j e_j, and is kept as it is.
     """
 
     churn_history: Literal["splice", "keep", "reset"] = "splice"
@@ -195,18 +213,17 @@ class MultistepSampler(GridSampler, ABC):
     def clock(self, process: ForwardProcess, rho: Tensor) -> Tensor:
         """Return the variable in which past evaluations are interpolated, at noise levels rho; float64."""
 
+    def corrections(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
+        """Return the corrector's numbers (a, w_new, w_0, w_1, ...) for each leg; without them there is no corrector."""
+        return [()] * len(legs)
+
     def evaluate(self, problem: Problem, y: Tensor, rho: float) -> Tensor:
         """Return what is stored and interpolated: the predicted noise."""
         return problem.eps(y, rho)
 
     def step(self, run: Run, y: Tensor, leg: Leg) -> Tensor:
-        """Return y + sum_j w_j e_j."""
-        terms = zip(run.past, leg.weights)
-        e, w = next(terms)
-        y = torch.add(y, e, alpha=w)
-        for e, w in terms:
-            y.add_(e, alpha=w)
-        return y
+        """Return a y + sum_j w_j e_j."""
+        return weighted_sum(y, leg.weights, run.past)
 
     def nodes(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
         """Return, for each leg, the clock of the evaluations that enter it, newest first, after splicing."""
@@ -223,26 +240,42 @@ class MultistepSampler(GridSampler, ABC):
             nodes.append(past)
         return nodes
 
+    def legs(self, process: ForwardProcess, times: Tensor) -> list[Leg]:
+        """Return the legs of the grid, with the numbers of predictor and corrector."""
+        legs = super().legs(process, times)
+        return [replace(leg, correction=c) for leg, c in zip(legs, self.corrections(process, legs))]
+
     def evaluations(self, process: ForwardProcess, times: Tensor) -> int:
         """One evaluation a step, two on a churned step whose history is spliced."""
-        return super().evaluations(process, times) + sum(self.splices(leg) for leg in self.legs(process, times)[1:])
+        legs = self.legs(process, times)
+        return super().evaluations(process, times) + sum(self.splices(a, b) for a, b in itertools.pairwise(legs))
 
-    def splices(self, leg: Leg) -> bool:
-        """Say whether history, where there is any, is shifted onto the new path at this leg."""
-        return leg.churned and self.churn_history == "splice" and self.depth > 1
+    def splices(self, before: Leg, leg: Leg) -> bool:
+        """Say whether a leg evaluates before its noise as well: to shift history, or to correct what was predicted."""
+        return leg.churned and self.churn_history == "splice" and (self.depth > 1 or bool(before.correction))
 
     def advance(self, run: Run, y: Tensor, leg: Leg) -> Tensor:
-        """Take one leg: the noise of churn and what becomes of history, one evaluation, then the weighted sum."""
-        if run.past and self.splices(leg):
+        """Take one leg: evaluate, correct, add the noise of churn with what it does to history, and step."""
+        if run.arrived and self.splices(run.arrived[0], leg):
             e_pre = self.evaluate(run.problem, y, leg.rho_before)
+            y = run.disturb(self.corrected(run, y, e_pre), leg)
+            e = self.evaluate(run.problem, y, leg.rho_t)
+            run.shift(e - e_pre)
+        elif leg.churned:
             y = run.disturb(y, leg)
-            e_post = self.evaluate(run.problem, y, leg.rho_t)
-            run.shift(e_post - e_pre)
+            e = self.evaluate(run.problem, y, leg.rho_t)
+            if self.churn_history == "reset":
+                run.past.clear()
         else:
-            if leg.churned:
-                y = run.disturb(y, leg)
-                if self.churn_history == "reset":
-                    run.past.clear()
-            e_post = self.evaluate(run.problem, y, leg.rho_t)
-        run.past.appendleft(e_post)
+            e = self.evaluate(run.problem, y, leg.rho_t)
+            y = self.corrected(run, y, e)
+        run.past.appendleft(e)
+        run.arrived = (leg, y)
         return self.step(run, y, leg)
+
+    def corrected(self, run: Run, y: Tensor, e: Tensor) -> Tensor:
+        """Return the state that was predicted as y, improved by the evaluation e there."""
+        if run.arrived is None or not run.arrived[0].correction:
+            return y
+        before, start = run.arrived
+        return weighted_sum(start, before.correction, (e, *run.past))

@@ -68,7 +68,7 @@ def test_coefficients_equal_30_digit_quadrature(
         expected = reference(process, variable, nodes[i], legs[i].rho_t, legs[i].rho_s)
         assert len(expected) == min(i + 1, 4)
         size = float(max(abs(w) for w in expected))
-        for w, e in zip(legs[i].weights, expected):
+        for w, e in zip(legs[i].weights[1:], expected):
             assert abs(w - e) <= 1e-12 * size, (i, legs[i].weights, expected)
 
 
@@ -94,7 +94,7 @@ def test_variable_t_is_rho_where_time_is_the_noise_level() -> None:
 def test_uniform_grid_gives_the_adams_bashforth_weights() -> None:
     process = EDM(t_min=1, t_max=2)
     legs = DEIS(order=4, variable="rho").legs(process, torch.linspace(2, 1, 11, dtype=torch.float64))
-    assert [w / -0.1 * 24 for w in legs[-1].weights] == pytest.approx([55, -59, 37, -9], rel=1e-10)
+    assert [w / -0.1 * 24 for w in legs[-1].weights[1:]] == pytest.approx([55, -59, 37, -9], rel=1e-10)
 
 
 @pytest.mark.parametrize(("churn", "expected"), [(0.0, 10), (0.3, 19)])
