@@ -5,42 +5,56 @@ from __future__ import annotations
 import re
 from importlib import metadata
 
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
+
 project = "samplerhub"
 author = "the samplerhub authors"
 copyright = "the samplerhub authors"
 release = version = metadata.version("samplerhub")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = f"samplerhub {release}"
-html_static_path: list[str] = []
+html_math_renderer = "mathml"
 
 autodoc_member_order = "bysource"
+autodoc_default_options = {"exclude-members": "model_config"}
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
 python_use_unqualified_type_names = True
 
-SECTIONS = ("Args:", "Raises:", "References:", "Returns:")
+SECTION = re.compile(r"(Args|Raises|References|Returns):$")
 
 
 def as_rst(lines: list[str]) -> list[str]:
-    """Return a docstring of this project as reStructuredText: formulas and sections as they stand, names in code."""
+    """Return a docstring of this project in reStructuredText: formulas as they are, sections as lists."""
     text: list[str] = []
-    indented = False
+    section = formula = False
     for line in lines:
-        starts = line.startswith("    ") or line.strip() in SECTIONS
-        if starts and not indented and (not text or not text[-1].strip() or line.strip() in SECTIONS):
-            text += ["", ".. code-block:: text", ""]
-            indented = True
-        elif line.strip() and not starts:
-            if indented:
+        if SECTION.match(line):
+            section, formula = True, False
+            text += ["", f"*{line}*", ""]
+        elif section and line.startswith(" " * 8):
+            text.append(f"  {prose(line.strip())}")
+        elif section and line.startswith(" " * 4):
+            text.append(f"* {prose(line.strip())}")
+        elif line.startswith(" " * 4):
+            if not formula:
+                text += ["", ".. code-block:: text", ""]
+            formula = True
+            text.append(f"    {line}")
+        else:
+            if line.strip() and (section or formula):
                 text.append("")
-            indented = False
-        text.append(f"    {line}" if indented else prose(line))
+                section = formula = False
+            text.append(prose(line))
     return text
 
 
@@ -53,10 +67,21 @@ def prose(line: str) -> str:
     )
 
 
-def setup(app: object) -> None:
-    """Register the rewriting of docstrings."""
+def rewrite(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    lines[:] = as_rst(lines)
 
-    def rewrite(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-        lines[:] = as_rst(lines)
 
-    app.connect("autodoc-process-docstring", rewrite)  # type: ignore[attr-defined]
+def inline_formula(translator: HTML5Translator, node: nodes.math) -> None:
+    translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def display_formula(translator: HTML5Translator, node: nodes.math_block) -> None:
+    translator.body.append(f'<div style="margin: 0.8em 0">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Register the rewriting of docstrings, and formulas as MathML: browsers show it without a script or a network."""
+    app.connect("autodoc-process-docstring", rewrite)
+    app.add_html_math_renderer("mathml", (inline_formula, None), (display_formula, None))  # type: ignore[arg-type]
