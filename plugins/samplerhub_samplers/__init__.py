@@ -28,6 +28,18 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "sampler",
+            "dpm-solver-pp",
+            "samplerhub_samplers.dpm_solver_pp:DPMSolverPP",
+            "DPM-Solver++ in its multistep forms: first order, 2M and 3M.",
+        ),
+        Entry(
+            "sampler",
+            "dpm-solver-pp-sde",
+            "samplerhub_samplers.dpm_solver_pp_sde:DPMSolverPPSDE",
+            "SDE-DPM-Solver++ in its multistep forms: first order, 2M and 3M.",
+        ),
+        Entry(
+            "sampler",
             "edm-stochastic",
             "samplerhub_samplers.edm_stochastic:EDMStochastic",
             "EDM's Algorithm 2: noise by its own S_churn, Heun's method, and a last Euler step to noise level 0.",
@@ -46,8 +58,38 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "sampler",
+            "exponential-adams",
+            "samplerhub_samplers.exponential_adams:ExponentialAdams",
+            "Exponential Adams-Bashforth method of any order, with an Adams-Moulton corrector at no cost.",
+        ),
+        Entry(
+            "sampler",
             "heun",
             "samplerhub_samplers.heun:Heun",
             "Heun's second-order method in the noise level: an Euler step, then the mean of the slopes at both ends.",
+        ),
+        Entry(
+            "sampler",
+            "ipndm",
+            "samplerhub_samplers.ipndm:IPNDM",
+            "Adams-Bashforth weights of equal steps, applied to whatever steps the grid has.",
+        ),
+        Entry(
+            "sampler",
+            "ipndm-v",
+            "samplerhub_samplers.ipndm:IPNDMV",
+            "The Adams-Bashforth method in the noise level, with the weights of unequal steps.",
+        ),
+        Entry(
+            "sampler",
+            "sa-solver",
+            "samplerhub_samplers.sa_solver:SASolver",
+            "SA-Solver: stochastic Adams predictor and corrector for the reverse SDE.",
+        ),
+        Entry(
+            "sampler",
+            "unipc",
+            "samplerhub_samplers.unipc:UniPC",
+            "UniPC: a predictor UniP-p and a corrector UniC-p that costs no evaluation.",
         ),
     ]
