@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from samplerhub.protocols import HasDtype as HasDtype
     from samplerhub.protocols import HasMoments as HasMoments
     from samplerhub.protocols import HasShape as HasShape
+    from samplerhub.protocols import HasSigmaData as HasSigmaData
     from samplerhub.protocols import IsGaussian as IsGaussian
     from samplerhub.protocols import Metric as Metric
     from samplerhub.protocols import Need as Need
@@ -85,6 +86,7 @@ _HOMES = {
         "HasDtype",
         "HasMoments",
         "HasShape",
+        "HasSigmaData",
         "IsGaussian",
         "Metric",
         "Need",

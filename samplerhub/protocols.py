@@ -262,6 +262,16 @@ class HasDtype(Protocol):
 
 
 @runtime_checkable
+class HasSigmaData(Protocol):
+    """A model that knows the scale of the data it was made for."""
+
+    @property
+    def sigma_data(self) -> float:
+        """Standard deviation of the data per dimension."""
+        ...
+
+
+@runtime_checkable
 class HasDigest(Protocol):
     """A component that reads files, whose content matters as much as its fields."""
 

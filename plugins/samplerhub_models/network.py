@@ -58,6 +58,11 @@ class Network(Component):
         """Shape of the samples that the network was trained for."""
         return self.denoiser.design.shape
 
+    @property
+    def sigma_data(self) -> float:
+        """Standard deviation of the data that it was trained on."""
+        return self.denoiser.design.sigma_data
+
     def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
         """Return E[x_0 | y], shape of y."""
         prediction: Tensor = self.denoiser.to(y.device)(y, rho)

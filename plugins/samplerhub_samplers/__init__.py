@@ -9,6 +9,18 @@ def samplerhub_entries() -> list[Entry]:
     return [
         Entry(
             "sampler",
+            "angle",
+            "samplerhub_samplers.angle:Angle",
+            "Adams methods in the angle phi = atan(rho/sigma_data), in which the flow of Gaussian data stands still.",
+        ),
+        Entry(
+            "sampler",
+            "bogacki-shampine",
+            "samplerhub_samplers.bogacki_shampine:BogackiShampine",
+            "Adaptive Runge-Kutta method of order 3 for the probability-flow ODE, each sample with steps of its own.",
+        ),
+        Entry(
+            "sampler",
             "ddim",
             "samplerhub_samplers.ddim:DDIM",
             "Euler's method in the noise level, which is the exponential Euler method for predicted noise.",
@@ -25,6 +37,12 @@ def samplerhub_entries() -> list[Entry]:
             "dormand-prince",
             "samplerhub_samplers.dormand_prince:DormandPrince",
             "Adaptive Runge-Kutta method of order 5 for the probability-flow ODE, each sample with steps of its own.",
+        ),
+        Entry(
+            "sampler",
+            "dpm-solver-adaptive",
+            "samplerhub_samplers.dpm_solver_adaptive:DPMSolverAdaptive",
+            "DPM-Solver with two orders in each step, whose difference chooses the steps of each sample.",
         ),
         Entry(
             "sampler",
@@ -79,6 +97,12 @@ def samplerhub_entries() -> list[Entry]:
             "ipndm-v",
             "samplerhub_samplers.ipndm:IPNDMV",
             "The Adams-Bashforth method in the noise level, with the weights of unequal steps.",
+        ),
+        Entry(
+            "sampler",
+            "rk",
+            "samplerhub_samplers.runge_kutta:RK",
+            "Explicit Runge-Kutta methods: a tableau, in the variable of your choice.",
         ),
         Entry(
             "sampler",
