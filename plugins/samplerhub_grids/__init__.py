@@ -9,6 +9,12 @@ def samplerhub_entries() -> list[Entry]:
     return [
         Entry(
             "grid",
+            "angle",
+            "samplerhub_grids.angle:AngleGrid",
+            "Uniform in the angle atan(rho/center), dense where the noise level is near `center`, for any process.",
+        ),
+        Entry(
+            "grid",
             "edm",
             "samplerhub_grids.edm:EDMGrid",
             "Uniform in a root of the noise level, rho^(1/exponent), for any process.",
