@@ -9,9 +9,21 @@ def samplerhub_entries() -> list[Entry]:
     return [
         Entry(
             "sampler",
+            "ancestral",
+            "samplerhub_samplers.ancestral:Ancestral",
+            "A deterministic step to less noise than is wanted, and fresh noise for the rest.",
+        ),
+        Entry(
+            "sampler",
             "angle",
             "samplerhub_samplers.angle:Angle",
             "Adams methods in the angle phi = atan(rho/sigma_data), in which the flow of Gaussian data stands still.",
+        ),
+        Entry(
+            "sampler",
+            "annealed-langevin",
+            "samplerhub_samplers.annealed_langevin:AnnealedLangevin",
+            "Annealed Langevin dynamics: at each noise level some Langevin steps, and nothing in between.",
         ),
         Entry(
             "sampler",
@@ -27,6 +39,12 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "sampler",
+            "ddpm",
+            "samplerhub_samplers.ddpm:DDPM",
+            "Ancestral sampling: the mean of the state at s given the state at t and the predicted data, and noise.",
+        ),
+        Entry(
+            "sampler",
             "deis",
             "samplerhub_samplers.deis:DEIS",
             "Exponential integrator with polynomial extrapolation.",
@@ -37,6 +55,12 @@ def samplerhub_entries() -> list[Entry]:
             "dormand-prince",
             "samplerhub_samplers.dormand_prince:DormandPrince",
             "Adaptive Runge-Kutta method of order 5 for the probability-flow ODE, each sample with steps of its own.",
+        ),
+        Entry(
+            "sampler",
+            "dpm-solver",
+            "samplerhub_samplers.dpm_solver:DPMSolver",
+            "Single-step exponential Runge-Kutta method for predicted noise: DPM-Solver-1, -2 and -3.",
         ),
         Entry(
             "sampler",
@@ -58,6 +82,12 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "sampler",
+            "dpm-solver-pp-single",
+            "samplerhub_samplers.dpm_solver_pp_single:DPMSolverPPSingle",
+            "Single-step exponential Runge-Kutta method for predicted data: DPM-Solver++ 2S and 3S.",
+        ),
+        Entry(
+            "sampler",
             "edm-stochastic",
             "samplerhub_samplers.edm_stochastic:EDMStochastic",
             "EDM's Algorithm 2: noise by its own S_churn, Heun's method, and a last Euler step to noise level 0.",
@@ -72,13 +102,25 @@ def samplerhub_entries() -> list[Entry]:
             "sampler",
             "euler-maruyama",
             "samplerhub_samplers.euler_maruyama:EulerMaruyama",
-            "The Euler-Maruyama method for the reverse SDE, in the process's own time t.",
+            "The Euler-Maruyama method for the reverse SDE, in the process's own time t or in rho^2.",
         ),
         Entry(
             "sampler",
             "exponential-adams",
             "samplerhub_samplers.exponential_adams:ExponentialAdams",
             "Exponential Adams-Bashforth method of any order, with an Adams-Moulton corrector at no cost.",
+        ),
+        Entry(
+            "sampler",
+            "exponential-sde",
+            "samplerhub_samplers.exponential_sde:ExponentialSDE",
+            "Exponential Euler method for the reverse SDE: one prediction held over a step, the noise exact.",
+        ),
+        Entry(
+            "sampler",
+            "gotta-go-fast",
+            "samplerhub_samplers.gotta_go_fast:GottaGoFast",
+            "Adaptive solver for the reverse SDE by a pair of orders 1 and 2, each sample with steps of its own.",
         ),
         Entry(
             "sampler",
@@ -100,6 +142,18 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "sampler",
+            "predictor-corrector",
+            "samplerhub_samplers.predictor_corrector:PredictorCorrector",
+            "Langevin steps at each noise level, then a step of the reverse SDE to the next.",
+        ),
+        Entry(
+            "sampler",
+            "restart",
+            "samplerhub_samplers.restart:Restart",
+            "Heun's method that goes back to more noise, and down again, several times in chosen intervals.",
+        ),
+        Entry(
+            "sampler",
             "rk",
             "samplerhub_samplers.runge_kutta:RK",
             "Explicit Runge-Kutta methods: a tableau, in the variable of your choice.",
@@ -109,6 +163,12 @@ def samplerhub_entries() -> list[Entry]:
             "sa-solver",
             "samplerhub_samplers.sa_solver:SASolver",
             "SA-Solver: stochastic Adams predictor and corrector for the reverse SDE.",
+        ),
+        Entry(
+            "sampler",
+            "seeds",
+            "samplerhub_samplers.seeds:SEEDS",
+            "Single-step exponential method for the reverse SDE, its noise shared by the stages: SEEDS-1, -2 and -3.",
         ),
         Entry(
             "sampler",

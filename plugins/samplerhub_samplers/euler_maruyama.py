@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -14,9 +14,13 @@ from samplerhub import ForwardProcess, GridSampler, Leg, Run, diffusion2, drift
 
 
 class EulerMaruyama(GridSampler):
-    r"""The Euler-Maruyama method for the reverse SDE, in the process's own time t.
+    r"""The Euler-Maruyama method for the reverse SDE, in the process's own time t or in rho^2.
 
         x_s = x_t + (s - t) [f(t) x_t - (1 + gamma)/2 g(t)^2 score(x_t, t)] + sqrt(gamma (t - s)) g(t) z
+
+    or, in y = x/alpha and rho^2, where the diffusion coefficient is 1 and the noise of a step therefore exact,
+
+        y_s = y_t + (1 + gamma)/2 (rho_t^2 - rho_s^2) score(y_t, rho_t) + sqrt(gamma (rho_t^2 - rho_s^2)) z
 
     gamma is `churn`. Here it is part of drift and noise: the SDE is integrated, instead of noise being added between
     deterministic steps. Weak order 1.
@@ -29,6 +33,9 @@ class EulerMaruyama(GridSampler):
     churn: float = Field(1.0, ge=0)
     """Stochasticity gamma in drift and noise: 0 is the probability-flow ODE, 1 the reverse SDE, larger is noisier."""
 
+    variable: Literal["t", "rho2"] = "t"
+    """Variable of the steps: the process's own time (state x), or the squared noise level (state y = x/alpha)."""
+
     order: ClassVar[int] = 1
 
     def added_variance(self, rho_t: float, rho_s: float) -> float:
@@ -37,6 +44,8 @@ class EulerMaruyama(GridSampler):
 
     def weights(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
         """Return (a, b, c) of y_s = a y_t + b eps + c z, with score_x = -eps/(alpha rho)."""
+        if self.variable == "rho2":
+            return [self._in_rho2(leg.rho_t, leg.rho_s) for leg in legs]
         t = [leg.t for leg in legs]
         f, g2 = drift(process, t).tolist(), diffusion2(process, t).tolist()
         return [
@@ -48,8 +57,12 @@ class EulerMaruyama(GridSampler):
             for leg, f_t, g2_t in zip(legs, f, g2)
         ]
 
+    def _in_rho2(self, a: float, b: float) -> tuple[float, float, float]:
+        gamma, du = self.gamma(a), a**2 - b**2
+        return 1.0, -(1 + gamma) / 2 * du / a, self.churn_noise * math.sqrt(gamma * du)
+
     def step(self, run: Run, y: Tensor, leg: Leg) -> Tensor:
         """One evaluation and, where gamma is positive, one draw of noise."""
         a, b, c = leg.weights
-        y_s = torch.add(y * a, run.problem.eps(y, leg.rho_t), alpha=b)
+        y_s = torch.add(y if a == 1 else y * a, run.problem.eps(y, leg.rho_t), alpha=b)
         return y_s.add_(run.noise(y), alpha=c) if c else y_s
