@@ -42,7 +42,7 @@ class GottaGoFast(Component):
 
     churn: float = Field(1.0, ge=0)
     """Stochasticity gamma in drift and noise: 0 is the probability-flow ODE, 1 the reverse SDE, larger is noisier."""
-    rtol: float = Field(0.01, gt=0)
+    rtol: float = Field(0.05, gt=0)
     """Tolerance relative to the size of each coordinate."""
     atol: float = Field(0.01, gt=0)
     """Absolute tolerance of each coordinate, in units of the data."""

@@ -23,8 +23,8 @@ class Restart(GridSampler):
 
         y <- y + sqrt(rho_max^2 - rho^2) z,    y <- Heun(y; rho_max -> rho)      on EDM's grid with exponent 7.
 
-    The added noise contracts what errors have built up; the steps down add little new. An interval that lies above the
-    grid is left out, one that reaches beyond it is cut off where the run starts. A step is yielded after the last
+    The added noise contracts what errors have built up; the steps down add little new. An interval outside of the
+    grid is left out, one that reaches above it is cut off where the run starts. A step is yielded after the last
     return. `churn` is something else, noise before every step; here it is 0 unless asked for. The paper's settings, as
     (N_restart, K, rho_min, rho_max): CIFAR-10 by default; ImageNet-64 has several intervals.
 
@@ -50,7 +50,7 @@ class Restart(GridSampler):
         visits: list[tuple[float, ...]] = [()] * len(legs)
         for steps, repeats, low, high in self.intervals:
             i = min(range(len(nodes)), key=lambda i: abs(math.log(nodes[i] / low)))
-            if nodes[i] < min(high, ceiling):
+            if low < ceiling and nodes[i] < min(high, ceiling):
                 visits[i] += repeats * self._returns(nodes[i], min(high, ceiling), steps)
         return visits
 
