@@ -65,6 +65,13 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
         show_component(registry, role, name, as_json)
 
     @app.command()
+    def check(role: Role, name: Name, as_json: Json = False) -> None:
+        """Measure what a component promises: orders, evaluations, laws; exit code 1 where something does not hold."""
+        from samplerhub.cli.checking import check_one
+
+        check_one(registry, role, name, as_json)
+
+    @app.command()
     def plugins(as_json: Json = False) -> None:
         """List the plugins, and what is wrong with those that fail."""
         from samplerhub.cli.listing import list_plugins

@@ -98,6 +98,14 @@ def definitions(rows: Iterable[tuple[str, str, str]]) -> None:
         console.print(Padding(Text(text), (0, 0, 0, 6)))
 
 
+def finding(passed: bool, check: str, about: str, expected: str, outcome: str) -> None:
+    """Print a line on one check."""
+    mark = ("ok   ", "green") if passed else ("FAILS", "bold red")
+    what = f"  {check:<12}{about}: " if about else f"  {check}: "
+    text = f"{outcome}" if outcome == "holds" else f"{outcome} (expected: {expected})"
+    Console(highlight=False).print(Text.assemble(mark, what, text), soft_wrap=True)
+
+
 def measured(value: float, stderr: float | None) -> str:
     """Return a figure to the digits that its standard error allows: ``0.0123 ± 0.0004``."""
     if stderr is None or not (math.isfinite(value) and math.isfinite(stderr) and stderr > 0):

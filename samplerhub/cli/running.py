@@ -18,6 +18,7 @@ from samplerhub.cli.options import FieldOptions, extended, parameter, scan
 from samplerhub.cli.selection import Selection, select_for_run
 from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
 from samplerhub.plugin import ROLES
+from samplerhub.protocols import Budgeted
 from samplerhub.registry import Registry
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _summary(config: RunConfig, experiment: Experiment, result: Result) -> list[
         rows.append((role, f"{config.components[role].name}{'  ' if changed else ''}{changed}"))
     rows += [
         ("samples", f"{experiment.samples:,}"),
-        ("steps", str(len(experiment.times) - 1)),
+        ("steps", str(len(experiment.times) - 1) if isinstance(experiment.sampler, Budgeted) else "adaptive"),
         ("NFE", f"{result.nfe:.4g}"),
         ("seconds", f"{result.seconds:.2f}"),
     ]

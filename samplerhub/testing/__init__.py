@@ -7,7 +7,11 @@ from samplerhub.testing.metric import check_metric as check_metric
 from samplerhub.testing.model import check_model as check_model
 from samplerhub.testing.model import check_target as check_target
 from samplerhub.testing.process import check_process as check_process
+from samplerhub.testing.report import Finding as Finding
+from samplerhub.testing.report import check_sampler as check_sampler
+from samplerhub.testing.report import holds as holds
 from samplerhub.testing.sampler import check_contract as check_contract
+from samplerhub.testing.sampler import check_evaluations as check_evaluations
 from samplerhub.testing.sampler import flow_errors as flow_errors
 from samplerhub.testing.sampler import slope as slope
 from samplerhub.testing.sampler import weak_errors as weak_errors

@@ -1,7 +1,8 @@
-"""The exact law of a sampler's output on a Gaussian problem, without Monte Carlo."""
+"""The law of a sampler's output on a Gaussian problem: exact where the sampler is linear, else by Monte Carlo."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,8 +11,8 @@ from torch.overrides import TorchFunctionMode
 
 import samplerhub.process as derived
 from samplerhub.problem import Problem
-from samplerhub.protocols import ForwardProcess, Sampler
-from samplerhub.testing.exact import Bell
+from samplerhub.protocols import ForwardProcess, Sampler, Step
+from samplerhub.testing.exact import Bell, levels
 
 DRAWS = (torch.randn, torch.randn_like, torch.Tensor.normal_, torch.normal)
 
@@ -38,21 +39,61 @@ class Impulses(TorchFunctionMode):
 
 
 def variance(sampler: Sampler, process: ForwardProcess, times: Tensor) -> float:
-    """Return the exact variance of the output y relative to the truth, for standard normal data and exact prior.
+    """Return the exact variance of the output relative to the truth, for standard normal data and exact prior.
 
     A fixed-step sampler maps (start, noise) to its output linearly here, so that the variance is the sum of the squared
     responses to a unit in each of them. 1 means that the marginal law is exact.
     """
-    rho_start, rho_end = derived.rho(process, times[[0, -1]]).tolist()
-    alpha_start, alpha_end = derived.alpha(process, times[[0, -1]]).tolist()
+    start = _start(process, times)
     rows = 2
     while True:
         x = torch.zeros(rows, 1, dtype=torch.float64)
-        x[0] = alpha_start * (1 + rho_start**2) ** 0.5
+        x[0] = start
         with Impulses() as impulses:
             *_, step = sampler(Problem(process, Bell(), shape=(1,)), x, times, torch.Generator())
         if impulses.draws < rows:
-            break
+            return _relative(step, process, times, step.x.square().sum())
         rows = impulses.draws + 1
-    y = step.x / alpha_end
-    return float(y.square().sum().item() / (1 + rho_end**2))
+
+
+def is_linear(sampler: Sampler, process: ForwardProcess) -> bool:
+    """Say whether twice the start gives twice the output, the noise being the same and 0 in that row."""
+    times = _times(process, 5)
+    x = torch.zeros(400, 1, dtype=torch.float64)
+    ends = []
+    for factor in (1.0, 2.0):
+        x[0] = factor * _start(process, times)
+        with Impulses():
+            *_, step = sampler(Problem(process, Bell(), shape=(1,)), x, times, torch.Generator())
+        ends.append(step.x)
+    grown = ends[1].clone()
+    grown[0] /= 2
+    return torch.allclose(grown, ends[0], rtol=1e-9, atol=1e-12)
+
+
+def sampled_variance(sampler: Sampler, process: ForwardProcess, steps: int, n: int = 20_000) -> tuple[float, float]:
+    """Return the relative variance of the output and its standard error, by n samples."""
+    times = _times(process, steps)
+    z = torch.randn(n, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    problem = Problem(process, Bell(), shape=(1,))
+    *_, step = sampler(problem, _start(process, times) * z, times, torch.Generator().manual_seed(2))
+    value = _relative(step, process, times, step.x.square().mean())
+    return value, value * math.sqrt(2 / n)
+
+
+def _times(process: ForwardProcess, steps: int) -> Tensor:
+    low, high = levels(process)
+    rho = torch.logspace(math.log10(high), math.log10(low), steps + 1, dtype=torch.float64)
+    return derived.time_at(process, rho.clamp(low, high))
+
+
+def _start(process: ForwardProcess, times: Tensor) -> float:
+    """Standard deviation of x at the first time."""
+    return float(derived.alpha(process, times[0]) * (1 + derived.rho(process, times[0]) ** 2).sqrt())
+
+
+def _relative(step: Step, process: ForwardProcess, times: Tensor, x_variance: Tensor) -> float:
+    """Divide by the true variance, of x at the last time, or of the posterior mean where the state is denoised."""
+    alpha, rho = float(derived.alpha(process, times[-1])), float(derived.rho(process, times[-1]))
+    denoised = isinstance(step.rho, float) and step.rho == 0
+    return float(x_variance) / (1 / (1 + rho**2) if denoised else alpha**2 * (1 + rho**2))
