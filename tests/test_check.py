@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import pytest
 import torch
-from samplerhub_processes.edm import EDM
-from samplerhub_samplers.deis import DEIS
-from samplerhub_samplers.heun import Heun
 from torch import Tensor
 
 import samplerhub as sh
 from samplerhub.cli import main
 from samplerhub.testing import Finding, check_sampler
+from samplerhub_processes.edm import EDM
+from samplerhub_samplers.deis import DEIS
+from samplerhub_samplers.heun import Heun
 
 
 class WrongCoefficient(DEIS):

@@ -7,13 +7,13 @@ import itertools
 import mpmath
 import pytest
 import torch
+
+import samplerhub as sh
+from samplerhub.testing import exact
 from samplerhub_processes.edm import EDM
 from samplerhub_processes.vp import VP
 from samplerhub_samplers.ddim import DDIM
 from samplerhub_samplers.deis import DEIS
-
-import samplerhub as sh
-from samplerhub.testing import exact
 
 
 def grid(process: sh.ForwardProcess, steps: int) -> torch.Tensor:

@@ -7,6 +7,10 @@ from typing import ClassVar, Literal
 
 import pytest
 import torch
+from torch import Tensor
+
+import samplerhub as sh
+from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
 from samplerhub_grids.edm import EDMGrid
 from samplerhub_metrics.fd import FD
 from samplerhub_metrics.kl import KL
@@ -22,10 +26,6 @@ from samplerhub_samplers.euler_maruyama import EulerMaruyama
 from samplerhub_samplers.heun import Heun
 from samplerhub_targets.gaussian import Gaussian
 from samplerhub_targets.mixture import Mixture
-from torch import Tensor
-
-import samplerhub as sh
-from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
 
 MANY = Mixture(
     weights=(0.2, 0.3, 0.5),

@@ -6,6 +6,9 @@ import math
 
 import pytest
 import torch
+
+from samplerhub import Problem, rho, sigma
+from samplerhub.errors import InvalidSetting, Mismatch
 from samplerhub_grids.edm import EDMGrid
 from samplerhub_grids.exponential import Exponential
 from samplerhub_grids.uniform import Uniform
@@ -19,9 +22,6 @@ from samplerhub_processes.vp import VP
 from samplerhub_targets.digits import Digits
 from samplerhub_targets.gaussian import Gaussian
 from samplerhub_targets.mixture import Mixture
-
-from samplerhub import Problem, rho, sigma
-from samplerhub.errors import InvalidSetting, Mismatch
 
 PROCESSES = [EDM(), VE(), VEGeometric(), VP()]
 GRIDS = [EDMGrid(), EDMGrid(exponent=1), Uniform(), Exponential()]

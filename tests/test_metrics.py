@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from samplerhub_metrics.fd import FD, to_moments, to_moments_by_rows, to_samples, to_samples_by_rows
-from samplerhub_metrics.kl import FLOOR, KL
-from samplerhub_targets.gaussian import Gaussian
-from samplerhub_targets.mixture import Mixture
 from scipy import linalg
 
 from samplerhub import Need
 from samplerhub.errors import Mismatch
+from samplerhub_metrics.fd import FD, to_moments, to_moments_by_rows, to_samples, to_samples_by_rows
+from samplerhub_metrics.kl import FLOOR, KL
+from samplerhub_targets.gaussian import Gaussian
+from samplerhub_targets.mixture import Mixture
 
 F64 = torch.float64
 

@@ -9,6 +9,10 @@ from functools import cache
 import mpmath
 import pytest
 import torch
+from torch import Tensor
+
+import samplerhub as sh
+from samplerhub.testing import check_contract, exact, flow_errors, slope, weak_errors
 from samplerhub_processes.edm import EDM
 from samplerhub_processes.ve import VE
 from samplerhub_processes.vp import VP
@@ -21,10 +25,6 @@ from samplerhub_samplers.ipndm import IPNDM, IPNDMV
 from samplerhub_samplers.phi import phi
 from samplerhub_samplers.sa_solver import SASolver
 from samplerhub_samplers.unipc import UniPC
-from torch import Tensor
-
-import samplerhub as sh
-from samplerhub.testing import check_contract, exact, flow_errors, slope, weak_errors
 
 # mypy: disable-error-code="arg-type,call-arg"
 

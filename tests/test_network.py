@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits
+from sklearn.svm import SVC
+
+import samplerhub as sh
+from samplerhub.errors import InvalidSetting, Mismatch, UnusableFile
 from samplerhub_grids.edm import EDMGrid
 from samplerhub_models.denoiser import read_denoiser
 from samplerhub_models.network import Network
@@ -18,12 +24,6 @@ from samplerhub_samplers.deis import DEIS
 from samplerhub_samplers.heun import Heun
 from samplerhub_targets.digits import Digits
 from samplerhub_targets.mixture import Mixture
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_digits
-from sklearn.svm import SVC
-
-import samplerhub as sh
-from samplerhub.errors import InvalidSetting, Mismatch, UnusableFile
 
 
 def digits(**changes: object) -> sh.Experiment:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+
+import samplerhub as sh
+from samplerhub.testing import exact, flow_errors, slope, weak_errors
 from samplerhub_processes.edm import EDM
 from samplerhub_processes.geometric import VEGeometric
 from samplerhub_processes.ve import VE
@@ -15,9 +18,6 @@ from samplerhub_samplers.edm_stochastic import EDMStochastic
 from samplerhub_samplers.euler import Euler
 from samplerhub_samplers.euler_maruyama import EulerMaruyama
 from samplerhub_samplers.heun import Heun
-
-import samplerhub as sh
-from samplerhub.testing import exact, flow_errors, slope, weak_errors
 
 PROCESSES = [EDM(), VE(), VEGeometric(), VP()]
 DETERMINISTIC = [DDIM(), Euler(), Heun(), EulerMaruyama(churn=0)] + [

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from samplerhub_processes.edm import EDM
-from samplerhub_processes.vp import VP
 
 import samplerhub as sh
 from samplerhub.errors import InvalidSetting
+from samplerhub_processes.edm import EDM
+from samplerhub_processes.vp import VP
 
 T = torch.logspace(-3, 0, 200, dtype=torch.float64)
 

@@ -7,6 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import RK23, RK45, solve_ivp
+
+import samplerhub as sh
+from samplerhub.errors import InvalidSetting
+from samplerhub.testing import exact, flow_errors, slope
 from samplerhub_models.exact import Exact
 from samplerhub_processes.edm import EDM
 from samplerhub_processes.ve import VE
@@ -21,11 +26,6 @@ from samplerhub_samplers.heun import Heun
 from samplerhub_samplers.runge_kutta import RK
 from samplerhub_samplers.tableaux import BOGACKI_SHAMPINE, DORMAND_PRINCE, TABLEAUX, Tableau, trees
 from samplerhub_targets.gaussian import Gaussian
-from scipy.integrate import RK23, RK45, solve_ivp
-
-import samplerhub as sh
-from samplerhub.errors import InvalidSetting
-from samplerhub.testing import exact, flow_errors, slope
 
 
 def test_tableaux_are_scipys() -> None:

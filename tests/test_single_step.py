@@ -8,6 +8,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor
+
+import samplerhub as sh
+from samplerhub.testing import check_contract, exact, flow_errors, slope, weak_errors
+from samplerhub.timetable import timetable
 from samplerhub_grids.exponential import Exponential
 from samplerhub_processes.edm import EDM
 from samplerhub_processes.ve import VE
@@ -17,11 +22,6 @@ from samplerhub_samplers.deis import DEIS
 from samplerhub_samplers.dpm_solver import DPMSolver
 from samplerhub_samplers.dpm_solver_pp_single import DPMSolverPPSingle
 from samplerhub_samplers.single_step import stages
-from torch import Tensor
-
-import samplerhub as sh
-from samplerhub.testing import check_contract, exact, flow_errors, slope, weak_errors
-from samplerhub.timetable import timetable
 
 PROCESSES = [EDM(), VE(), VP()]
 ALL = [

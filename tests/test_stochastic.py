@@ -8,6 +8,12 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor
+
+import samplerhub as sh
+from samplerhub.errors import InvalidSetting
+from samplerhub.testing import check_contract, exact, flow_errors, slope, weak_errors
+from samplerhub.testing.law import variance
 from samplerhub_grids.exponential import Exponential
 from samplerhub_processes.edm import EDM
 from samplerhub_processes.ve import VE
@@ -26,12 +32,6 @@ from samplerhub_samplers.heun import Heun
 from samplerhub_samplers.predictor_corrector import PredictorCorrector
 from samplerhub_samplers.restart import Restart
 from samplerhub_samplers.seeds import SEEDS
-from torch import Tensor
-
-import samplerhub as sh
-from samplerhub.errors import InvalidSetting
-from samplerhub.testing import check_contract, exact, flow_errors, slope, weak_errors
-from samplerhub.testing.law import variance
 
 PROCESSES = [EDM(), VE(), VP()]
 PREDICTORS = [

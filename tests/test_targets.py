@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from scipy import stats
+from scipy.special import logsumexp
+
+from samplerhub import Denoises, Density, HasMoments, IsGaussian, Problem, Suggests, Target
 from samplerhub_models.exact import Exact
 from samplerhub_processes.edm import EDM
 from samplerhub_targets.digits import Digits
 from samplerhub_targets.gaussian import Gaussian
 from samplerhub_targets.mixture import Mixture
-from scipy import stats
-from scipy.special import logsumexp
-
-from samplerhub import Denoises, Density, HasMoments, IsGaussian, Problem, Suggests, Target
 
 F64 = torch.float64
 

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
-from samplerhub_processes.geometric import VEGeometric
-from samplerhub_processes.ve import VE
 
 from samplerhub import diffusion2, drift, rho, sigma, time_at
+from samplerhub_processes.geometric import VEGeometric
+from samplerhub_processes.ve import VE
 
 PROCESSES = [VE(), VE(t_min=0.01, t_max=0.55), VEGeometric(), VEGeometric(sigma_min=0.1, sigma_max=2, t_min=0, t_max=2)]
 

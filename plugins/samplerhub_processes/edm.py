@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
-from samplerhub import Component
+from samplerhub_processes.timed import TimedProcess
 
 
-class EDM(Component):
+class EDM(TimedProcess):
     r"""Variance exploding with the noise level as time: alpha = 1, sigma = t.
 
         dx = sqrt(2t) dW
@@ -22,17 +22,6 @@ class EDM(Component):
     """Smallest noise level, where sampling ends."""
     t_max: float = Field(80.0, gt=0)
     """Largest noise level, where sampling starts."""
-
-    @model_validator(mode="after")
-    def _span_is_ordered(self) -> EDM:
-        if self.t_min >= self.t_max:
-            raise ValueError(f"t_min {self.t_min:g} must be below t_max {self.t_max:g}")
-        return self
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """(t_min, t_max)."""
-        return self.t_min, self.t_max
 
     def alpha(self, t: Tensor) -> Tensor:
         """Return 1."""

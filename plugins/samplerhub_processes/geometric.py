@@ -8,10 +8,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from samplerhub import Component
+from samplerhub_processes.timed import TimedProcess
 
 
-class VEGeometric(Component):
+class VEGeometric(TimedProcess):
     r"""Variance exploding with a geometric noise level: alpha = 1, sigma = sigma_min (sigma_max/sigma_min)^t.
 
         dx = sigma sqrt(2 log(sigma_max/sigma_min)) dW
@@ -31,17 +31,10 @@ class VEGeometric(Component):
     """Time at which sampling starts."""
 
     @model_validator(mode="after")
-    def _ranges_are_ordered(self) -> VEGeometric:
+    def _levels_are_ordered(self) -> VEGeometric:
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min:g} must be below sigma_max {self.sigma_max:g}")
-        if self.t_min >= self.t_max:
-            raise ValueError(f"t_min {self.t_min:g} must be below t_max {self.t_max:g}")
         return self
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """(t_min, t_max)."""
-        return self.t_min, self.t_max
 
     def alpha(self, t: Tensor) -> Tensor:
         """Return 1."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
-from samplerhub import Component
+from samplerhub_processes.timed import TimedProcess
 
 
-class VE(Component):
+class VE(TimedProcess):
     r"""Variance exploding with constant diffusion: alpha = 1, sigma = sqrt(t).
 
         dx = dW
@@ -24,17 +24,6 @@ class VE(Component):
     """Time at which sampling ends; the noise level there is its square root."""
     t_max: float = Field(1e4, gt=0)
     """Time at which sampling starts; the noise level there is its square root."""
-
-    @model_validator(mode="after")
-    def _span_is_ordered(self) -> VE:
-        if self.t_min >= self.t_max:
-            raise ValueError(f"t_min {self.t_min:g} must be below t_max {self.t_max:g}")
-        return self
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """(t_min, t_max)."""
-        return self.t_min, self.t_max
 
     def alpha(self, t: Tensor) -> Tensor:
         """Return 1."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
-from samplerhub import Component
+from samplerhub_processes.timed import TimedProcess
 
 
-class VP(Component):
+class VP(TimedProcess):
     r"""Variance preserving with linear beta(t) = beta_min + beta_d t.
 
         dx = -beta(t)/2 x dt + sqrt(beta(t)) dW,    B(t) = beta_d t^2/2 + beta_min t
@@ -28,17 +28,6 @@ class VP(Component):
     """Time at which sampling ends."""
     t_max: float = Field(1.0, gt=0)
     """Time at which sampling starts."""
-
-    @model_validator(mode="after")
-    def _span_is_ordered(self) -> VP:
-        if self.t_min >= self.t_max:
-            raise ValueError(f"t_min {self.t_min:g} must be below t_max {self.t_max:g}")
-        return self
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """(t_min, t_max)."""
-        return self.t_min, self.t_max
 
     def alpha(self, t: Tensor) -> Tensor:
         """Return exp(-B/2)."""

@@ -13,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+
+import samplerhub as sh
+from samplerhub.testing import exact, flow_errors, slope, weak_errors
 from samplerhub_processes.edm import EDM
 from samplerhub_processes.geometric import VEGeometric
 from samplerhub_processes.ve import VE
@@ -23,9 +26,6 @@ from samplerhub_samplers.dormand_prince import DormandPrince
 from samplerhub_samplers.euler import Euler
 from samplerhub_samplers.euler_maruyama import EulerMaruyama
 from samplerhub_samplers.heun import Heun
-
-import samplerhub as sh
-from samplerhub.testing import exact, flow_errors, slope, weak_errors
 
 PROCESSES: dict[str, sh.ForwardProcess] = {"edm": EDM(), "ve": VE(), "ve-geometric": VEGeometric(), "vp": VP()}
 FLOW: dict[str, sh.GridSampler] = {

@@ -18,12 +18,12 @@ from collections.abc import Callable
 from importlib import metadata
 
 import torch
-from samplerhub_processes.vp import VP
-from samplerhub_samplers.ddim import DDIM
-from samplerhub_samplers.deis import DEIS
 from torch import Tensor
 
 import samplerhub as sh
+from samplerhub_processes.vp import VP
+from samplerhub_samplers.ddim import DDIM
+from samplerhub_samplers.deis import DEIS
 
 SHAPES = ((1, 2), (1024, 2), (64, 3, 32, 32))
 FEW, MANY = 20, 120
