@@ -32,7 +32,8 @@ class PredictorCorrector(GridSampler):
     `norm` is the paper's rule, with the expected norm of the noise. It makes e a function of the state, which biases
     the law in few dimensions d: what such a chain leaves alone is the density p/e, empty where the score vanishes.
     Where the score's norm hardly varies, in many dimensions and at large rho, both rules are the same.
-    The paper's factor alpha_i on e for the VP process, which is 1 - beta_i and above 0.98, is left out.
+    Left out is the paper's factor alpha_i on e for the VP process, which is 1 - beta_i and above 0.98. `ancestral` has the
+    paper's variance for VE on every process; for VP the paper takes the larger one (see ddpm).
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021), arXiv:2011.13456,
