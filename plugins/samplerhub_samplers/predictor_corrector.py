@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from samplerhub import ForwardProcess, GridSampler, Leg, Run, broadcast
+from samplerhub import ForwardProcess, GridSampler, Leg, Run
 from samplerhub_samplers.ddpm import DDPM
 from samplerhub_samplers.euler_maruyama import EulerMaruyama
 
@@ -32,8 +32,8 @@ class PredictorCorrector(GridSampler):
     `norm` is the paper's rule, with the expected norm of the noise. It makes e a function of the state, which biases
     the law in few dimensions d: what such a chain leaves alone is the density p/e, empty where the score vanishes.
     Where the score's norm hardly varies, in many dimensions and at large rho, both rules are the same.
-    Left out is the paper's factor alpha_i on e for the VP process, which is 1 - beta_i and above 0.98. `ancestral` has the
-    paper's variance for VE on every process; for VP the paper takes the larger one (see ddpm).
+    Left out is the paper's factor alpha_i on e for the VP process, which is 1 - beta_i and above 0.98. `ancestral` has
+    the paper's variance for VE on every process; for VP the paper takes the larger one (see ddpm).
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021), arXiv:2011.13456,
@@ -88,6 +88,7 @@ class PredictorCorrector(GridSampler):
         if self.step_size == "level":
             e = 2 * (self.snr * rho) ** 2
             return torch.add(y, eps, alpha=-e / rho).add_(run.noise(y), alpha=math.sqrt(2 * e))
-        mean_square = eps.flatten(1).square().mean(1) if eps.ndim > 1 else eps.square()
-        step = broadcast(rho * (2 * self.snr**2 / mean_square).clamp(max=1).sqrt(), y)  # sqrt(e)
-        return (y - step * step / rho * eps).addcmul_(step, run.noise(y), value=math.sqrt(2))
+        d, axes = eps[0].numel(), tuple(range(1, eps.ndim))
+        norm = torch.linalg.vector_norm(eps, dim=axes, keepdim=True) if axes else eps.abs()
+        q = (self.snr * math.sqrt(2 * d) / norm).clamp(max=1)  # sqrt(e)/rho
+        return torch.addcmul(y, q * q, eps, value=-rho).addcmul_(q, run.noise(y), value=math.sqrt(2) * rho)

@@ -55,33 +55,36 @@ class SEEDS(GridSampler):
         return self.order * (len(times) - 1) + (self.last == "denoise")
 
     def weights(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
-        """Return (rho_k, A, B, C, m, n) of every stage in a row: u_k = A y + B e_0 + C e_{k-1} + W_k."""
+        """Return (rho_k, A, B, C, n_1, n_2, ...) of every stage in a row: A y + B e_0 + C e_{k-1} + sum_j n_j z_j."""
         return [tuple(itertools.chain(*self._stages(leg))) for leg in legs]
 
     def _stages(self, leg: Leg) -> list[tuple[float, ...]]:
         gamma = self.gamma(leg.rho_t)
         rows = stages(leg.rho_t, leg.rho_s, shares(self.order, self.r_1), self.prediction, gamma)
-        noise = []
-        for a, b in itertools.pairwise([leg.rho_t, *(row[0] for row in rows)]):
+        noise = [0.0] * self.order
+        numbers = []
+        for k, (a, row) in enumerate(zip([leg.rho_t, *(row[0] for row in rows)], rows)):
+            b = row[0]
             if self.prediction == "noise":
                 m, n = 1.0, math.sqrt(gamma * (a**2 - b**2))
             else:
                 m, n = (b / a) ** (1 + gamma), b * math.sqrt(-math.expm1(2 * gamma * math.log(b / a)))
-            noise.append((m, self.churn_noise * n))
-        return [(*row, *mn) for row, mn in zip(rows, noise)]
+            noise = [*(m * n_j for n_j in noise[:k]), self.churn_noise * n, *noise[k + 1 :]]
+            numbers.append((*row, *noise))
+        return numbers
 
     def step(self, run: Run, y: Tensor, leg: Leg) -> Tensor:
         """As many evaluations, and draws of noise where gamma is positive, as the order."""
         evaluate = run.problem.eps if self.prediction == "noise" else run.problem.x0
         e = e_u = evaluate(y, leg.rho_t)
-        u, W = y, None
-        for k in range(0, len(leg.weights), 6):
-            rho_k, A, B, C, m, n = leg.weights[k : k + 6]
+        u, z, row = y, [], 4 + self.order
+        for k in range(0, len(leg.weights), row):
+            rho_k, A, B, C, *n = leg.weights[k : k + row]
             u = weighted_sum(y, (A, B, C), (e, e_u)) if C else weighted_sum(y, (A, B), (e,))
-            if n:
-                z = run.noise(y)
-                W = z.mul_(n) if W is None else z.mul_(n).add_(W, alpha=m)
-                u.add_(W)
-            if k + 6 < len(leg.weights):
+            if n[0]:
+                z.append(run.noise(y))
+                for n_j, z_j in zip(n, z):
+                    u.add_(z_j, alpha=n_j)
+            if k + row < len(leg.weights):
                 e_u = evaluate(u, rho_k)
         return u
