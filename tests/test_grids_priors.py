@@ -9,8 +9,10 @@ import torch
 
 from samplerhub import Problem, rho, sigma
 from samplerhub.errors import InvalidSetting, Mismatch
+from samplerhub_grids.angle import AngleGrid
 from samplerhub_grids.edm import EDMGrid
 from samplerhub_grids.exponential import Exponential
+from samplerhub_grids.rectified import Rectified
 from samplerhub_grids.uniform import Uniform
 from samplerhub_models.exact import Exact
 from samplerhub_priors.exact import ExactPrior
@@ -24,7 +26,7 @@ from samplerhub_targets.gaussian import Gaussian
 from samplerhub_targets.mixture import Mixture
 
 PROCESSES = [EDM(), VE(), VEGeometric(), VP()]
-GRIDS = [EDMGrid(), EDMGrid(exponent=1), Uniform(), Exponential()]
+GRIDS = [EDMGrid(), EDMGrid(exponent=1), Uniform(), Exponential(), AngleGrid(), Rectified()]
 TARGET = Mixture()
 
 
@@ -53,6 +55,8 @@ def test_grids_are_uniform_in_their_variable(process):
         EDMGrid(exponent=1): lambda t: rho(process, t),
         Exponential(): lambda t: rho(process, t).log(),
         Uniform(): lambda t: t,
+        AngleGrid(center=0.5): lambda t: torch.atan(rho(process, t) / 0.5),
+        Rectified(): lambda t: rho(process, t) / (rho(process, t) + 0.3),
     }
     for grid, variable in variables.items():
         steps = variable(grid(problem, 40)).diff()

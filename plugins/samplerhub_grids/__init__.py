@@ -23,5 +23,11 @@ def samplerhub_entries() -> list[Entry]:
         Entry(
             "grid", "exponential", "samplerhub_grids.exponential:Exponential", "Uniform in the log of the noise level."
         ),
+        Entry(
+            "grid",
+            "rectified",
+            "samplerhub_grids.rectified:Rectified",
+            "Uniform in the time u = rho/(rho + center) of the straight path from data to noise of that scale.",
+        ),
         Entry("grid", "uniform", "samplerhub_grids.uniform:Uniform", "Uniform in the process's own time t."),
     ]
