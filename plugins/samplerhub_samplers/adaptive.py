@@ -26,7 +26,7 @@ class Attempt:
     error: Tensor
     """Estimate of its error, shape (n, *d)."""
     slopes: tuple[Tensor, Tensor] | None = None
-    """Slopes at the start and at the end, where the method has its first stage last: one of them starts the next step."""
+    """Slopes at start and end, where the method has its first stage last: one of them begins the next step."""
 
 
 class AdaptiveSampler(Component, ABC):

@@ -29,13 +29,6 @@ class Scan:
         """Return the values given to an option, in order."""
         return [value for name, value in self.options if name == option]
 
-    def once(self, option: str) -> str | None:
-        """Return the value of an option that can be given only once."""
-        values = self.values(option)
-        if len(set(values)) > 1:
-            raise InvalidSetting(f"{option} is given {len(values)} times, as {' and '.join(values)}: a run has one")
-        return values[0] if values else None
-
     def last(self, option: str) -> str | None:
         """Return the value given to an option last."""
         return next(reversed(self.values(option)), None)

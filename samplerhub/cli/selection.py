@@ -27,7 +27,7 @@ class Selection:
 def select_for_run(given: Scan, registry: Registry) -> Selection:
     """Return the components of ``run``; where help is asked for, only those that are named."""
     config, manifest = _from_files(given)
-    names = {role: name for role in RUN_ROLES if (name := given.once(f"--{role}")) is not None}
+    names = {role: name for role in RUN_ROLES if (name := given.last(f"--{role}")) is not None}
     metrics = tuple(Choice(name=name) for name in given.values("--metric")) or None
     named = RunConfig(components={role: Choice(name=name) for role, name in names.items()}, metrics=metrics)
     config = named.over(config)
