@@ -195,8 +195,9 @@ def weighted_sum(y: Tensor, weights: Sequence[float], values: Iterable[Tensor]) 
 class MultistepSampler(GridSampler, ABC):
     r"""A grid sampler that interpolates past evaluations: y_s = a y + sum_j w_j e_j, one evaluation a step.
 
-    With churn, evaluations made before the noise lie on another path. `splice` keeps the order: on a churned step the
-    model is evaluated before the noise (e_pre) and after it (e_post), and every stored node is shifted by the jump,
+    With churn, evaluations made before the noise lie on another path, and using them as they are leaves weak order 1.
+    `splice` keeps weak order 2, with the small errors of the higher orders before it: on a churned step the model is
+    evaluated before the noise (e_pre) and after it (e_post), and every stored node is shifted by the jump,
 
         clock_j <- clock_j + (clock_hat - clock),    e_j <- e_j + (e_post - e_pre),
 
