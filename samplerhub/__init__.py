@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from samplerhub.protocols import Density as Density
     from samplerhub.protocols import Estimate as Estimate
     from samplerhub.protocols import Evidence as Evidence
+    from samplerhub.protocols import FitsBudget as FitsBudget
     from samplerhub.protocols import ForwardProcess as ForwardProcess
     from samplerhub.protocols import FromTarget as FromTarget
     from samplerhub.protocols import Grid as Grid
@@ -79,6 +80,7 @@ _HOMES = {
         "Density",
         "Estimate",
         "Evidence",
+        "FitsBudget",
         "ForwardProcess",
         "FromTarget",
         "Grid",

@@ -20,7 +20,9 @@ from samplerhub.measure import check_needs, measure
 from samplerhub.noise import stream
 from samplerhub.problem import Problem
 from samplerhub.protocols import (
+    Budgeted,
     Estimate,
+    FitsBudget,
     ForwardProcess,
     FromTarget,
     Grid,
@@ -132,7 +134,12 @@ class Experiment:
         problem = self.problem()
         if self.block is None:
             object.__setattr__(self, "block", min(8192, max(256, 65_536 // max(1, math.prod(problem.shape)))))
-        times = timetable(problem, self.grid, self.sampler, steps=self.steps, nfe=self.nfe)
+        steps, nfe = self.steps, self.nfe
+        if nfe is not None and isinstance(self.sampler, FitsBudget):
+            object.__setattr__(self, "sampler", self.sampler.within(nfe))
+            if not isinstance(self.sampler, Budgeted):
+                steps, nfe = 1 if steps is None else steps, None
+        times = timetable(problem, self.grid, self.sampler, steps=steps, nfe=nfe)
         object.__setattr__(self, "times", times)
 
     @property

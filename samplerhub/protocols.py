@@ -301,6 +301,15 @@ class Suggests(Protocol):
 
 
 @runtime_checkable
+class FitsBudget(Protocol):
+    """A sampler that chooses its own steps, and can be told to stay within a budget."""
+
+    def within(self, nfe: int) -> Sampler:
+        """Return a sampler that spends at most so many evaluations per sample."""
+        ...
+
+
+@runtime_checkable
 class Budgeted(Protocol):
     """A sampler that can say beforehand what it spends."""
 

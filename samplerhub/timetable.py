@@ -34,8 +34,8 @@ def _steps_within(nfe: int, problem: Problem, grid: Grid, sampler: Sampler) -> i
     name = type(sampler).__name__
     if not isinstance(sampler, Budgeted):
         raise Mismatch(
-            f"nfe = {nfe}: sampler {name} chooses its own steps, so that its evaluations are not known beforehand; "
-            "set its tolerances instead"
+            f"nfe = {nfe}: sampler {name} neither says beforehand what it spends (`evaluations`) nor keeps to a budget "
+            "(`within`); give steps instead"
         )
 
     def spends(steps: int) -> int:

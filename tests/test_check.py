@@ -13,9 +13,13 @@ from torch import Tensor
 import samplerhub as sh
 from samplerhub.cli import main
 from samplerhub.testing import Finding, check_sampler
+from samplerhub_grids.edm import EDMGrid
+from samplerhub_models.exact import Exact
+from samplerhub_priors.gaussian import GaussianPrior
 from samplerhub_processes.edm import EDM
 from samplerhub_samplers.deis import DEIS
 from samplerhub_samplers.heun import Heun
+from samplerhub_targets.mixture import Mixture
 
 
 class WrongCoefficient(DEIS):
@@ -119,3 +123,23 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "process", "vp", "--json"]) == 0
     assert all(finding["passed"] for finding in json.loads(capsys.readouterr().out))
     assert main(["check", "sampler", "huen"]) == 2
+
+
+@pytest.mark.parametrize("nfe", [10, 31])
+@pytest.mark.parametrize("name", [r.entry.name for r in sh.Registry.discover().entries("sampler")])
+def test_every_sampler_keeps_to_a_budget(name: str, nfe: int) -> None:
+    sampler = sh.Registry.discover().load("sampler", name)()
+    run = sh.Experiment(
+        process=EDM(),
+        target=Mixture(),
+        model=Exact(),
+        sampler=sampler,  # type: ignore[arg-type]
+        grid=EDMGrid(),
+        prior=GaussianPrior(),
+        samples=64,
+        nfe=nfe,
+        dtype="float64",
+    )
+    result = run.run()
+    assert nfe / 2 < result.nfe <= nfe
+    assert bool(result.samples.isfinite().all())

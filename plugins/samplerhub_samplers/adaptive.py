@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -38,7 +38,8 @@ class AdaptiveSampler(Component, ABC):
 
     and the next step is that one times 0.9 err^(-1/q), kept between 0.2 and 5, q one more than the order of the lower
     method. No sample waits for another: one that has arrived costs nothing more, and what becomes of a sample does not
-    depend on the batch. The grid gives the first and the last time.
+    depend on the batch. The grid gives the first and the last time. With a budget, a step is never shorter than what is
+    left of the way divided by the attempts that are left, and a step of that length is accepted whatever its error.
     """
 
     rtol: float = Field(1e-5, gt=0)
@@ -51,11 +52,25 @@ class AdaptiveSampler(Component, ABC):
     """Longest step, as a share of the way in the variable of integration: no structure is stepped over unseen."""
     max_steps: int = Field(10_000, ge=1)
     """Attempts after which a run is given up."""
+    budget: int | None = Field(None, ge=1)
+    """Evaluations per sample to stay within, whatever the error (set by --nfe); none: what the tolerances need."""
 
     @property
     @abstractmethod
     def exponent(self) -> float:
         """1/q of the step size control."""
+
+    @property
+    @abstractmethod
+    def stages(self) -> tuple[int, int]:
+        """Evaluations of an attempt, and how many more the first one takes."""
+
+    def within(self, nfe: int) -> Self:
+        """Return the sampler with that budget."""
+        each, first = self.stages
+        if nfe < each + first:
+            raise InvalidSetting(f"nfe = {nfe}: sampler {type(self).__name__} needs at least {each + first}")
+        return self.replace(budget=nfe)
 
     @abstractmethod
     def attempt(self, problem: Problem, y: Tensor, start: Tensor, end: Tensor, slope: Tensor | None) -> Attempt:
@@ -78,8 +93,11 @@ class AdaptiveSampler(Component, ABC):
         on = torch.arange(len(x), device=x.device)
         y_t, rho_t, slope = y, level, None
         c, h = clock.at(rho_t), torch.full_like(level, self.first_step * way)
-        for _ in range(self.max_steps):
-            h = h.clamp(max=longest)
+        each, first_time = self.stages
+        attempts = self.max_steps if self.budget is None else (self.budget - first_time) // each
+        for i in range(attempts):
+            least = (c - last) / (attempts - i) if self.budget else torch.zeros_like(c)
+            h = torch.maximum(h.clamp(max=longest), least)
             arrives = c - 1.01 * h <= last
             c_s = torch.where(arrives, last, c - h)
             rho_s = torch.where(arrives, rho_last, clock.level(c_s))
@@ -87,7 +105,7 @@ class AdaptiveSampler(Component, ABC):
             scale = self.atol + self.rtol * torch.maximum(y_t.abs(), tried.y.abs())
             err = (tried.error / scale).flatten(1).double().square().mean(1).sqrt()
 
-            accepted = err <= 1
+            accepted = (err <= 1) | ((h <= least) & err.isfinite())
             h = (0.9 * err ** (-self.exponent)).clamp(0.2, 5.0).nan_to_num(0.2) * (c - c_s)
             moved = accepted.view(-1, *(1,) * (y.ndim - 1))
             y_t = torch.where(moved, tried.y, y_t)
@@ -126,6 +144,11 @@ class EmbeddedPair(AdaptiveSampler, ABC):
     def exponent(self) -> float:
         """One over the order of the pair's higher method."""
         return 1 / self.pair.order
+
+    @property
+    def stages(self) -> tuple[int, int]:
+        """One for each stage; the first stage is known from the step before, but for the first step."""
+        return len(self.pair.b), 1
 
     def clock(self, problem: Problem) -> Clock:
         """Return the clock of that name."""

@@ -41,6 +41,11 @@ class DPMSolverAdaptive(AdaptiveSampler):
         """1/q, q the order of the higher method."""
         return 1 / self.order
 
+    @property
+    def stages(self) -> tuple[int, int]:
+        """As many as the higher order."""
+        return self.order, 0
+
     def clock(self, problem: Problem) -> Clock:
         """Return log rho."""
         return LogRho()

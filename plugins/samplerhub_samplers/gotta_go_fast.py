@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -54,10 +54,19 @@ class GottaGoFast(Component):
     """Longest step in log rho: a bound on stepping over structure unseen."""
     max_steps: int = Field(10_000, ge=1)
     """Attempts after which a run is given up."""
+    budget: int | None = Field(None, ge=2)
+    """Evaluations per sample to stay within (set by --nfe), rejecting no step; none: what the tolerances need."""
     last: Literal["stop", "denoise"] = "stop"
     """What happens at the end: stop, or replace the state by its posterior mean, as in the paper (one evaluation)."""
 
     order: ClassVar[int] = 2
+
+    def within(self, nfe: int) -> Self:
+        """Return the sampler with that budget."""
+        least = 2 + (self.last == "denoise")
+        if nfe < least:
+            raise InvalidSetting(f"nfe = {nfe}: sampler {type(self).__name__} needs at least {least}")
+        return self.replace(budget=nfe)
 
     def __call__(self, problem: Problem, x: Tensor, times: Tensor, rng: torch.Generator) -> Iterator[Step]:
         """Yield the states whenever at least one sample has moved; t and rho have shape (n,)."""
@@ -71,15 +80,19 @@ class GottaGoFast(Component):
         on = torch.arange(len(x), device=x.device)
         y_t, y_prev, u_t, W = y, y, u, BrownianPath(y)
         length = torch.full_like(u, 2 * self.first_step * math.log(start / end))  # in log u
-        for _ in range(self.max_steps):
-            u_s = u_t * (-length.clamp(max=2 * self.max_step)).exp()
-            u_s = torch.where(u_s <= end**2 + 0.01 * (u_t - u_s), end**2, u_s)
+        attempts = self.max_steps if self.budget is None else (self.budget - (self.last == "denoise")) // 2
+        for i in range(attempts):
+            length = length.clamp(max=2 * self.max_step)
+            if self.budget:
+                length = torch.maximum(length, (u_t / end**2).log() / (attempts - i))
+            u_s = u_t * (-length).exp()
+            u_s = torch.where((u_s / end**2).log() <= 0.01 * length, end**2, u_s)
             dW = None
             if self.churn:
                 u_s, dW = W.piece(u_t, u_s, normal(y, rng)[on])
             y_mid, y_s, err = self._attempt(problem, y_t, y_prev, u_t, u_s, dW)
 
-            accepted = err <= 1
+            accepted = (err <= 1) | (err.isfinite() if self.budget else False)
             factor = (0.9 * err**-self.exponent).clamp(0.2, 5.0).nan_to_num(0.2)
             length = factor * (u_t / u_s).log()
             moved = accepted.view(-1, *(1,) * (y.ndim - 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -25,7 +25,8 @@ class Restart(GridSampler):
 
     The added noise contracts what errors have built up; the steps down add little new. An interval outside of the
     grid is left out, one that reaches above it is cut off where the run starts. A step is yielded after the last
-    return. `churn` is something else, noise before every step; here it is 0 unless asked for. The paper's settings, as
+    return. With a budget of evaluations there are fewer repeats where they would take more than half of it. `churn` is
+    something else, noise before every step; here it is 0 unless asked for. The paper's settings, as
     (N_restart, K, rho_min, rho_max): CIFAR-10 by default; ImageNet-64 has several intervals.
 
     References:
@@ -43,6 +44,13 @@ class Restart(GridSampler):
             if not 0 < low < high:
                 raise ValueError(f"the interval ({low:g}, {high:g}) must go from low to high noise level, above 0")
         return self
+
+    def within(self, nfe: int) -> Self:
+        """Return the sampler with as few repeats as a budget asks for: at least half of it goes to the grid."""
+        intervals = self.intervals
+        while intervals and sum(2 * steps * repeats for steps, repeats, _, _ in intervals) > nfe // 2:
+            intervals = tuple((steps, repeats - 1, low, high) for steps, repeats, low, high in intervals if repeats > 1)
+        return self.replace(intervals=intervals)
 
     def weights(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
         """Return the noise levels to visit after each step: up to rho_max at one stroke, and down to the node again."""
