@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from samplerhub.protocols import IsGaussian as IsGaussian
     from samplerhub.protocols import Metric as Metric
     from samplerhub.protocols import Need as Need
+    from samplerhub.protocols import NeedsSamples as NeedsSamples
     from samplerhub.protocols import Prior as Prior
     from samplerhub.protocols import Progress as Progress
     from samplerhub.protocols import Sampler as Sampler
@@ -92,6 +93,7 @@ _HOMES = {
         "IsGaussian",
         "Metric",
         "Need",
+        "NeedsSamples",
         "Prior",
         "Progress",
         "Sampler",

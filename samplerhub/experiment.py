@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
 from samplerhub import process as derived
 from samplerhub.component import kebab, numbered
 from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
 from samplerhub.manifest import Manifest, MetricRecord, Settings, environment, record
-from samplerhub.measure import check_needs, measure
+from samplerhub.measure import check_needs, check_player, measure
 from samplerhub.noise import stream
 from samplerhub.problem import Problem
 from samplerhub.protocols import (
@@ -37,6 +38,8 @@ from samplerhub.protocols import (
 )
 from samplerhub.timetable import timetable
 
+MOST = 10**12
+"""No number of samples or steps is larger than that by intention."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -118,19 +121,9 @@ class Experiment:
     """The grid of the run, float64, decreasing."""
 
     def __post_init__(self) -> None:
-        for name, value in (("samples", self.samples), ("batch", self.batch), ("block", self.block)):
-            if value is not None and value < 1:
-                raise InvalidSetting(f"{name} = {value}: it must be at least 1")
-        if self.dtype not in DTYPES:
-            raise InvalidSetting(f"dtype = {self.dtype!r}: choose one of {', '.join(DTYPES)}")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise InvalidSetting(f"device = {self.device!r} cannot be used: {str(error).splitlines()[0]}") from error
-        if not isinstance(self.metrics, Mapping):
-            names = numbered([kebab(type(metric)) for metric in self.metrics])
-            object.__setattr__(self, "metrics", dict(zip(names, self.metrics)))
-        check_needs(self._metrics, self.target)
+        self._check_numbers()
+        self._check_players()
+        check_needs(self._metrics, self.target, self.samples)
         problem = self.problem()
         if self.block is None:
             object.__setattr__(self, "block", min(8192, max(256, 65_536 // max(1, math.prod(problem.shape)))))
@@ -141,6 +134,41 @@ class Experiment:
                 steps, nfe = 1 if steps is None else steps, None
         times = timetable(problem, self.grid, self.sampler, steps=steps, nfe=nfe)
         object.__setattr__(self, "times", times)
+        start = self.prior.sample(problem, 1, stream(self.seed, "trial"))
+        if start.shape != (1, *problem.shape):
+            raise Mismatch(
+                f"prior {type(self.prior).__name__} gives states of shape {tuple(start.shape[1:])}, not {problem.shape}"
+            )
+
+    def _check_numbers(self) -> None:
+        numbers = {name: getattr(self, name) for name in ("samples", "steps", "nfe", "batch", "block")}
+        for name, value in {**numbers, "seed": self.seed}.items():
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+                raise InvalidSetting(f"{name} = {value!r}: it must be an integer")
+        for name, value in numbers.items():
+            if value is not None and not 1 <= value <= MOST:
+                raise InvalidSetting(
+                    f"{name} = {value}: it must be at least 1{'' if value < 1 else f', at most {MOST:,}'}"
+                )
+        if self.dtype not in DTYPES:
+            raise InvalidSetting(f"dtype = {self.dtype!r}: choose one of {', '.join(DTYPES)}")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InvalidSetting(f"device = {self.device!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+    def _check_players(self) -> None:
+        if isinstance(self.metrics, str) or not isinstance(self.metrics, Mapping | Sequence):
+            raise Mismatch(f"metrics = {self.metrics!r}: give a list of metrics, or a mapping of names to metrics")
+        if not isinstance(self.metrics, Mapping):
+            names = numbered([kebab(type(metric)) for metric in self.metrics])
+            object.__setattr__(self, "metrics", dict(zip(names, self.metrics)))
+        for role in ("process", "model", "sampler", "grid", "prior", "target"):
+            player = getattr(self, role)
+            if player is not None or role != "target":
+                check_player(role, player)
+        for metric in self._metrics.values():
+            check_player("metric", metric)
 
     @property
     def _block(self) -> int:
@@ -178,9 +206,9 @@ class Experiment:
         return shape
 
     def fingerprint(self) -> str:
-        """Return a hash of everything that decides the samples."""
+        """Return a hash of everything that decides the samples, as far as the components are records."""
         parts = [record(c).model_dump_json() for c in (self.process, self.model, self.sampler, self.prior, self.target)]
-        parts += [str(self.times.tolist()), str((self.samples, self.seed, self.dtype, self.block))]
+        parts += [str(self.times.tolist()), str((self.samples, self.seed, self.dtype, self.block)), torch.__version__]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def run(self, observe: Callable[[Progress], None] | None = None, store: BlockStore | None = None) -> Result:
@@ -192,7 +220,12 @@ class Experiment:
 
         Raises:
             NotFinite: The state became NaN or infinite: says after which step and at which time.
+            Mismatch: A store is given, but a component is no record: its blocks could not be told from another's.
         """
+        players = (self.process, self.model, self.sampler, self.prior, self.target)
+        unrecorded = [type(p).__name__ for p in players if p is not None and not isinstance(p, BaseModel)]
+        if store is not None and unrecorded:
+            raise Mismatch(f"a store needs components that are records, which {', '.join(unrecorded)} is not")
         started = time.perf_counter()
         blocks = list(self._blocks(observe, store))
         samples = torch.cat([block.samples for block in blocks])

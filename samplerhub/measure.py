@@ -10,7 +10,7 @@ from torch import Tensor
 
 from samplerhub.errors import Mismatch
 from samplerhub.noise import normal, stream
-from samplerhub.protocols import Estimate, HasMoments, IsGaussian, Metric, Need, Target
+from samplerhub.protocols import PLAYERS, Estimate, HasMoments, IsGaussian, Metric, Need, NeedsSamples, Target
 
 MEANINGS = {
     Need.SAMPLES: "generated samples",
@@ -32,10 +32,23 @@ def offered(target: Target | None) -> Need:
     return offer
 
 
-def check_needs(metrics: Mapping[str, Metric], target: Target | None) -> None:
-    """Raise `Mismatch` if a metric needs what this target cannot offer: called before anything is sampled."""
+def check_player(role: str, player: object) -> None:
+    """Raise `Mismatch` if an object does not play its role."""
+    if isinstance(player, type):
+        raise Mismatch(f"{role} = {player.__name__} is a class: give an instance, {player.__name__}(...)")
+    if not isinstance(player, PLAYERS[role]):
+        expected = " or ".join(protocol.__name__ for protocol in PLAYERS[role])
+        raise Mismatch(f"{role} = {player!r} is no {expected}: see `samplerhub.{PLAYERS[role][0].__name__}`")
+
+
+def check_needs(metrics: Mapping[str, Metric], target: Target | None, samples: int) -> None:
+    """Raise `Mismatch` if a metric needs what this run cannot offer: called before anything is sampled."""
     offer = offered(target)
     for name, metric in metrics.items():
+        if isinstance(metric, NeedsSamples) and target is not None and samples < metric.least(target):
+            raise Mismatch(
+                f"metric {name!r} needs {metric.least(target)} samples or more, not {samples}: see --samples"
+            )
         for need in metric.needs:
             if not need & offer:
                 wanted = " or ".join(MEANINGS[member] for member in need)

@@ -107,23 +107,22 @@ class Problem:
         return self._chunk(y.to(dtype), broadcast(rho, y).to(dtype), n).to(y.dtype)
 
     def _chunk(self, y: Tensor, rho: Tensor, n: int) -> Tensor:
+        """Evaluate the model on chunks of `batch` rows, each padded to a whole number of tiles."""
         tile = TILE if n > 1 and y.numel() <= SMALL * n else 1
         chunk = n if self.batch is None else -(-self.batch // tile) * tile
         if chunk >= n and n % tile == 0:
             return self.model(y, rho)
-        return torch.cat(
-            [
-                self._tiled(y[i : i + chunk], rho[i : i + chunk] if len(rho) > 1 else rho, tile)
-                for i in range(0, n, chunk)
-            ]
-        )
+        shared = len(rho) == 1
+        outs = []
+        for i in range(0, n, chunk):
+            y_i, rho_i = y[i : i + chunk], rho if shared else rho[i : i + chunk]
+            missing = -len(y_i) % tile
+            if missing:
+                y_i = _with_last_repeated(y_i, missing)
+                rho_i = rho_i if shared else _with_last_repeated(rho_i, missing)
+            outs.append(self.model(y_i, rho_i))
+        return torch.cat(outs)[:n]
 
-    def _tiled(self, y: Tensor, rho: Tensor, tile: int) -> Tensor:
-        """Evaluate the model on a multiple of `tile` rows by repeating the last row."""
-        n = y.shape[0]
-        missing = -n % tile
-        if not missing:
-            return self.model(y, rho)
-        y = torch.cat([y, y[-1:].expand(missing, *y.shape[1:])])
-        rho = rho if len(rho) == 1 else torch.cat([rho, rho[-1:].expand(missing, *rho.shape[1:])])
-        return self.model(y, rho)[:n]
+
+def _with_last_repeated(rows: Tensor, times: int) -> Tensor:
+    return torch.cat([rows, rows[-1:].expand(times, *rows.shape[1:])])

@@ -291,6 +291,15 @@ class FromTarget(Protocol):
 
 
 @runtime_checkable
+class NeedsSamples(Protocol):
+    """A metric that cannot do with a few samples."""
+
+    def least(self, target: Target) -> int:
+        """Return the smallest number of samples for which it is defined."""
+        ...
+
+
+@runtime_checkable
 class Suggests(Protocol):
     """A target that names what goes well with it."""
 
@@ -316,3 +325,16 @@ class Budgeted(Protocol):
     def evaluations(self, process: ForwardProcess, times: Tensor) -> int:
         """Number of model evaluations for these times."""
         ...
+
+
+PLAYERS: Mapping[str, tuple[type, ...]] = {
+    "process": (ForwardProcess,),
+    "target": (Target,),
+    "model": (ScoreModel, FromTarget),
+    "sampler": (Sampler,),
+    "grid": (Grid,),
+    "prior": (Prior,),
+    "metric": (Metric,),
+    "trainer": (Trainer,),
+}
+"""What an object must be to play a role."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+import samplerhub.process as derived
 from samplerhub.errors import InvalidSetting, Mismatch
 from samplerhub.problem import Problem
 from samplerhub.protocols import Budgeted, ForwardProcess, Grid, Sampler
@@ -19,14 +20,22 @@ def timetable(problem: Problem, grid: Grid, sampler: Sampler, *, steps: int | No
         InvalidSetting: Not exactly one of the two numbers, one too small, or a grid that is none.
         Mismatch: A budget for a sampler that cannot say beforehand what it spends.
     """
+    _check_span(problem.process)
     if (steps is None) == (nfe is None):
         raise InvalidSetting(f"steps = {steps}, nfe = {nfe}: give exactly one of them")
     if steps is None:
         assert nfe is not None
         steps = _steps_within(nfe, problem, grid, sampler)
-    if steps < 1:
-        raise InvalidSetting(f"steps = {steps}: it must be at least 1")
     return _checked(grid(problem, steps), steps, type(grid).__name__, problem.process)
+
+
+def _check_span(process: ForwardProcess) -> None:
+    ends = derived.rho(process, list(process.span))
+    if not bool(ends.isfinite().all() and (ends**2).isfinite().all() and ends[1] > ends[0] > 0):
+        raise InvalidSetting(
+            f"process {type(process).__name__} has noise levels {ends[0]:g} to {ends[1]:g} on its span {process.span}: "
+            "they must be positive, increasing and finite; shorten the span"
+        )
 
 
 def _steps_within(nfe: int, problem: Problem, grid: Grid, sampler: Sampler) -> int:

@@ -85,7 +85,7 @@ def test_metric(registered: Registered) -> None:
     metric, checked = made(registered), 0
     for target in (made(r) for r in REGISTRY.entries("target")):
         try:
-            check_needs({registered.entry.name: metric}, target)
+            check_needs({registered.entry.name: metric}, target, 4000)
         except Mismatch:
             continue
         testing.check_metric(metric, target)

@@ -88,13 +88,13 @@ def test_order_1_is_ddim_to_the_bit() -> None:
 def test_variable_t_is_rho_where_time_is_the_noise_level() -> None:
     times = grid(EDM(), 9)
     for a, b in zip(DEIS(variable="t").legs(EDM(), times), DEIS(variable="rho").legs(EDM(), times)):
-        assert a.weights == pytest.approx(b.weights, rel=1e-12)
+        assert a.weights == pytest.approx(b.weights, rel=1e-12, abs=0)
 
 
 def test_uniform_grid_gives_the_adams_bashforth_weights() -> None:
     process = EDM(t_min=1, t_max=2)
     legs = DEIS(order=4, variable="rho").legs(process, torch.linspace(2, 1, 11, dtype=torch.float64))
-    assert [w / -0.1 * 24 for w in legs[-1].weights[1:]] == pytest.approx([55, -59, 37, -9], rel=1e-10)
+    assert [w / -0.1 * 24 for w in legs[-1].weights[1:]] == pytest.approx([55, -59, 37, -9], rel=1e-10, abs=0)
 
 
 @pytest.mark.parametrize(("churn", "expected"), [(0.0, 10), (0.3, 19)])
@@ -122,3 +122,32 @@ def test_churn_outside_its_window_costs_and_changes_nothing() -> None:
     churned = [leg.rho_before for leg in window.legs(process, times) if leg.churned]
     assert churned
     assert all(0.05 <= rho <= 5 for rho in churned)
+
+
+def test_reset_makes_every_churned_step_one_of_order_1() -> None:
+    """Below the first node, where there is no history anyway, every step is churned: DEIS is then DDIM."""
+    times = grid(VP(), 12)
+    x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * sh.sigma(VP(), times[0])
+    reset = DEIS(order=3, churn=0.4, churn_history="reset")
+    for a, b in zip(
+        reset(exact.problem(VP()), x, times, torch.Generator().manual_seed(1)),
+        DDIM(churn=0.4)(exact.problem(VP()), x, times, torch.Generator().manual_seed(1)),
+    ):
+        assert torch.allclose(a.x, b.x, rtol=1e-12, atol=1e-13)
+    assert reset.evaluations(VP(), times) == 12
+
+
+def test_reset_begins_a_history_again() -> None:
+    """With churn on for some steps only, those after it climb back from order 1, with nodes of their own path."""
+    times = grid(EDM(), 20)
+    legs = DEIS(order=3, variable="rho", churn=0.4, churn_window=(0.5, 3), churn_history="reset").legs(EDM(), times)
+    counts = [len(leg.weights) - 1 for leg in legs]
+    churned = [i for i, leg in enumerate(legs) if leg.churned]
+    assert churned
+    assert all(counts[i] == 1 for i in churned)
+    after = churned[-1]
+    assert counts[after : after + 4] == [1, 2, 3, 3]
+    expected = reference(
+        EDM(), "rho", (legs[after + 1].rho_t, legs[after].rho_t), legs[after + 1].rho_t, legs[after + 1].rho_s
+    )
+    assert legs[after + 1].weights[1:] == pytest.approx([float(w) for w in expected], rel=1e-12, abs=0)

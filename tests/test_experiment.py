@@ -22,6 +22,7 @@ from samplerhub_processes.vp import VP
 from samplerhub_samplers.ddim import DDIM
 from samplerhub_samplers.deis import DEIS
 from samplerhub_samplers.dormand_prince import DormandPrince
+from samplerhub_samplers.edm_stochastic import EDMStochastic
 from samplerhub_samplers.euler_maruyama import EulerMaruyama
 from samplerhub_samplers.heun import Heun
 from samplerhub_targets.gaussian import Gaussian
@@ -78,7 +79,7 @@ def test_perfect_sampler_has_no_divergence() -> None:
 @pytest.mark.parametrize("sampler", [DEIS(churn=0.3), EulerMaruyama(), DormandPrince()], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_same_bits_for_every_batch_size(target: sh.Target, sampler: sh.Sampler, dtype: str) -> None:
-    for samples in (1, 21):
+    for samples in (1, 17, 21, 33):
         results = [
             experiment(target=target, sampler=sampler, batch=batch, dtype=dtype, samples=samples, block=16)
             .run()
@@ -87,6 +88,19 @@ def test_same_bits_for_every_batch_size(target: sh.Target, sampler: sh.Sampler, 
         ]
         assert torch.equal(results[0], results[1])
         assert torch.equal(results[0], results[2])
+
+
+def test_same_bits_for_every_batch_size_in_many_dimensions() -> None:
+    """Large matrix products, an adaptive sampler, a last chunk of one row."""
+    rng = torch.Generator().manual_seed(0)
+    means = tuple(map(tuple, torch.randn(9, 6, generator=rng).tolist()))
+    target = Mixture(weights=(1.0,) * 9, means=means, covariances=(0.05,) * 9)
+    for dtype in ("float32", "float64"):
+        runs = [
+            experiment(target=target, sampler=DormandPrince(), batch=batch, dtype=dtype, samples=33).run().samples
+            for batch in (1, 7, 16, None)
+        ]
+        assert all(torch.equal(runs[0], run) for run in runs[1:])
 
 
 def test_metrics_do_not_change_the_samples() -> None:
@@ -99,6 +113,57 @@ def test_blocks_have_streams_of_their_own() -> None:
     assert torch.equal(short, long[:32])
     assert not torch.equal(long[:16], long[16:32])
     assert torch.equal(experiment(samples=48, block=16).run_block(1).samples, long[16:32])
+    still = experiment(samples=32, block=16, sampler=DDIM()).run().samples
+    assert not torch.equal(still[:16], still[16:])
+
+
+class Keeps:
+    """Keeps the reference that it is given."""
+
+    needs = frozenset({sh.Need.REFERENCE})
+
+    def __call__(self, evidence: sh.Evidence) -> sh.Estimate:
+        self.reference = evidence.reference
+        return sh.Estimate(0.0)
+
+
+def test_each_purpose_has_a_stream_of_its_own() -> None:
+    """Prior, sampler and reference are independent: no correlation between standard normal draws of equal place."""
+    n, keeps = 4000, Keeps()
+    run = experiment(target=Gaussian(), metrics=[keeps], samples=n, block=n, process=EDM(t_max=1000), sampler=DDIM())
+    run.run()
+    start = run.prior.sample(run.problem(), n, sh.stream(0, "prior", 0)).flatten() / 1000
+    noise = torch.randn(n, generator=sh.stream(0, "sampler", 0), dtype=torch.float64)
+    draws = torch.stack([start.double(), noise, keeps.reference.flatten().double()])
+    correlation = torch.corrcoef(draws) - torch.eye(3)
+    assert float(correlation.abs().max()) < 5 / n**0.5
+
+
+def test_metrics_see_the_state_without_its_scale() -> None:
+    """VP that stops at alpha = 0.63: the law is right only after the division by it."""
+    run = experiment(
+        process=VP(t_min=0.3), sampler=DormandPrince(), prior=ExactPrior(), metrics=[KL(), FD()], samples=20_000
+    )
+    assert 0.6 < sh.alpha(VP(), 0.3).item() < 0.65
+    for estimate in run.run().metrics.values():
+        assert estimate.stderr is not None
+        assert abs(estimate.value) < 4 * estimate.stderr
+
+
+def test_every_step_is_scaled() -> None:
+    """In y = x/alpha the steps on VP are those on EDM at the same noise levels."""
+    rho = torch.logspace(1, -1, 9, dtype=torch.float64)
+    y = 10 * torch.randn(4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    times = sh.time_at(VP(), rho)
+    for sampler in (DDIM(), Heun(), DEIS(variable="rho", churn=0.3), DormandPrince(), EDMStochastic()):
+        scale = sh.alpha(VP(), times[0])
+        pairs = zip(
+            sampler(sh.Problem(VP(), Exact().of(MANY), target=MANY), y * scale, times, sh.stream(0, "s")),
+            sampler(sh.Problem(EDM(), Exact().of(MANY), target=MANY), y, rho, sh.stream(0, "s")),
+        )
+        for a, b in pairs:
+            alpha = 1.0 if isinstance(a.rho, float) and a.rho == 0 else sh.broadcast(sh.alpha(VP(), a.t), a.x)
+            assert torch.allclose(a.x / alpha, b.x, rtol=1e-8, atol=1e-9)
 
 
 def test_no_churn_is_churn_0() -> None:
@@ -220,6 +285,11 @@ def test_a_metric_reads_only_what_it_declared() -> None:
         ({"steps": 0}, "steps = 0"),
         ({"samples": 0}, "samples = 0"),
         ({"batch": -1}, "batch = -1"),
+        ({"samples": 1.5}, "samples = 1.5: it must be an integer"),
+        ({"samples": True}, "samples = True: it must be an integer"),
+        ({"samples": 10**22}, "at most 1,000,000,000,000"),
+        ({"process": EDM(t_max=1e300)}, "positive, increasing and finite"),
+        ({"process": VP(t_max=50)}, "positive, increasing and finite"),
         ({"dtype": "float8"}, "float32, float64"),
         ({"device": "warp"}, "device = 'warp'"),
         ({"nfe": 3}, "exactly one"),
@@ -245,6 +315,12 @@ def test_bad_numbers(changes: dict[str, object], message: str) -> None:
         ({"target": MANY, "metrics": [KL()]}, "a Gaussian target or a one-dimensional target, but Mixture has shape"),
         ({"target": None, "metrics": [FD()]}, "there is no target"),
         ({"target": None}, "made from a target"),
+        ({"sampler": DEIS}, r"is a class: give an instance, DEIS\(...\)"),
+        ({"sampler": 3}, "sampler = 3 is no Sampler"),
+        ({"metrics": KL()}, "give a list of metrics"),
+        ({"metrics": ["kl"]}, "metric = 'kl' is no Metric"),
+        ({"metrics": [FD()], "samples": 2}, "needs 3 samples or more, not 2"),
+        ({"target": None, "model": Notebook.Model(), "shape": (1,), "prior": ExactPrior()}, "target"),
         ({"target": None, "model": Notebook.Model()}, "give `shape`"),
         ({"shape": (2,)}, r"has shape \(1,\)|has shape \(2,\)"),
         ({"steps": None, "nfe": 20, "sampler": Notebook.Walk()}, "neither says beforehand what it spends"),
@@ -304,6 +380,8 @@ def test_a_run_is_taken_up_again() -> None:
     assert again.nfe == whole.nfe
     experiment(block=16, seed=1).run(store=shelf)
     assert shelf.found == 3
+    with pytest.raises(Mismatch, match="a store needs components that are records, which Model is not"):
+        experiment(block=16, model=Notebook.Model()).run(store=shelf)
 
 
 def test_progress_ends_at_its_total() -> None:

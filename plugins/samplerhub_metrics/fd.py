@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from samplerhub import Component, Estimate, Evidence, Need
+from samplerhub import Component, Estimate, Evidence, Need, Target
 from samplerhub.errors import Mismatch
 
 Distance = Callable[[slice | None], float]
@@ -42,6 +42,10 @@ class FD(Component):
     def needs(self) -> frozenset[Need]:
         """Samples, and the target's moments or samples of it."""
         return frozenset({Need.SAMPLES, Need.MOMENTS | Need.REFERENCE})
+
+    def least(self, target: Target) -> int:
+        """Return 3: a covariance, and one sample to leave out."""
+        return 3
 
     def __call__(self, evidence: Evidence) -> Estimate:
         """Return the distance and its standard error.

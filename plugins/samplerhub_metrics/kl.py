@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from samplerhub import Component, Estimate, Evidence, Need
+from samplerhub import Component, Estimate, Evidence, IsGaussian, Need, Target
 from samplerhub.errors import Mismatch
 
 Array = NDArray[np.float64]
@@ -51,6 +51,12 @@ class KL(Component):
     def needs(self) -> frozenset[Need]:
         """Samples, and either a Gaussian target or a line and samples of the target."""
         return frozenset({Need.SAMPLES, Need.GAUSSIAN | Need.LINE, Need.REFERENCE | Need.MOMENTS})
+
+    def least(self, target: Target) -> int:
+        """Return 2 on the line; where the target is Gaussian, what the covariance of the samples needs."""
+        d = math.prod(target.shape)
+        gaussian = isinstance(target, IsGaussian)
+        return (d + 1 if self.direction == "forward" else d + 3) if gaussian else 2
 
     def __call__(self, evidence: Evidence) -> Estimate:
         """Return the divergence and its standard error.

@@ -14,7 +14,7 @@ def check_metric(metric: Metric, target: Target, samples: int = 4000) -> None:
 
     It reads through the same guard as in a run, so that reading what it did not declare is an error.
     """
-    check_needs({type(metric).__name__: metric}, target)
+    check_needs({type(metric).__name__: metric}, target, samples)
     rho = 0.1
     scores = []
     for seed in range(20):
