@@ -21,6 +21,12 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "sampler",
+            "angle-covariance",
+            "samplerhub_samplers.angle_covariance:AngleCovariance",
+            "Adams methods in the angles of the principal directions of the data.",
+        ),
+        Entry(
+            "sampler",
             "annealed-langevin",
             "samplerhub_samplers.annealed_langevin:AnnealedLangevin",
             "Annealed Langevin dynamics: at each noise level some Langevin steps, and nothing in between.",
