@@ -395,8 +395,8 @@ def test_window_of_eta() -> None:
 
 
 def test_restart_visits_its_intervals() -> None:
-    """NFE of the paper's plan: 2 for each step of the grid and 2 K N_restart for each interval."""
-    times = falling(EDM(), 18)
+    """NFE of the paper's plan, on a grid that is coarser than it: 2 a step of the grid, 2 K N_restart an interval."""
+    times = falling(EDM(), 8)
     for intervals, returns in (
         ((), 0),
         (((3, 2, 0.06, 0.3),), 6),
@@ -405,11 +405,20 @@ def test_restart_visits_its_intervals() -> None:
         (((3, 2, 20.0, 40.0),), 0),  # above the grid: the run starts after
         (((3, 2, 5.0, 40.0),), 6),
     ):
-        assert Restart(intervals=intervals).evaluations(EDM(), times) == 2 * (18 + returns)
+        assert Restart(intervals=intervals).evaluations(EDM(), times) == 2 * (8 + returns)
     (visits,) = (w for w in Restart().weights(EDM(), Restart().legs(EDM(), times)) if w)
     assert visits[:4] == pytest.approx(visits[4:])
     assert visits[0] == 0.3
     assert all(b < a for a, b in itertools.pairwise(visits[:4]))
+
+
+def test_restart_returns_by_as_many_steps_as_a_finer_grid_has() -> None:
+    times = falling(EDM(), 80)
+    rho = sh.rho(EDM(), times)
+    reached = rho[(rho - 0.06).abs().argmin()]
+    between = int(((rho > reached) & (rho <= 0.3)).sum())
+    assert between > 3
+    assert Restart().evaluations(EDM(), times) == 2 * (80 + 2 * between)
 
 
 def test_restart_contracts_an_error_of_the_model() -> None:

@@ -21,7 +21,9 @@ class Restart(GridSampler):
 
     When the node nearest to rho_min is reached, repeat K times: add noise up to rho_max, and return by N_restart steps,
 
-        y <- y + sqrt(rho_max^2 - rho^2) z,    y <- Heun(y; rho_max -> rho)      on EDM's grid with exponent 7.
+        y <- y + sqrt(rho_max^2 - rho^2) z,    y <- Heun(y; rho_max -> rho)      on EDM's grid with exponent 7,
+
+    or by as many as the grid has in the interval, where these are more, so that it converges with the grid.
 
     The added noise contracts what errors have built up; the steps down add little new. An interval outside of the
     grid is left out, one that reaches above it is cut off where the run starts. A step is yielded after the last
@@ -59,7 +61,8 @@ class Restart(GridSampler):
         for steps, repeats, low, high in self.intervals:
             i = min(range(len(nodes)), key=lambda i: abs(math.log(nodes[i] / low)))
             if low < ceiling and nodes[i] < min(high, ceiling):
-                visits[i] += repeats * self._returns(nodes[i], min(high, ceiling), steps)
+                between = sum(nodes[i] < leg.rho_before <= high for leg in legs)
+                visits[i] += repeats * self._returns(nodes[i], min(high, ceiling), max(steps, between))
         return visits
 
     @staticmethod
