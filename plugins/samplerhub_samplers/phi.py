@@ -22,3 +22,11 @@ def phi(k: int, z: float) -> float:
     for j in range(1, k):
         value = (value - 1 / math.factorial(j)) / z
     return value
+
+
+def phis(k: int, z: float) -> list[float]:
+    """Return phi_0, ..., phi_k: the last one, and from it the others by phi_{j-1} = z phi_j + 1/(j-1)!."""
+    values = [phi(k, z)]
+    for j in range(k, 0, -1):
+        values.append(z * values[-1] + 1 / math.factorial(j - 1))
+    return values[::-1]

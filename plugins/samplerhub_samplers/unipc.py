@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 from torch import Tensor
 
 from samplerhub import ForwardProcess, Leg, MultistepSampler, Problem
-from samplerhub_samplers.phi import phi
+from samplerhub_samplers.phi import phis
 
 
 class UniPC(MultistepSampler):
@@ -89,9 +88,22 @@ class UniPC(MultistepSampler):
         h = math.log(leg.rho_t / leg.rho_s)
         z, S, a = (-h, 1.0, math.exp(-h)) if self.form == "data" else (h, leg.rho_s, 1.0)
         B = z if self.variant == "bh1" else math.expm1(z)
-        r = np.array([(other - now) / h for other in others])
-        k = np.arange(1, len(r) + 1)
-        b = [math.factorial(j) * z * phi(j + 1, z) / B for j in k.tolist()]
-        c = np.array([0.5]) if len(r) == 1 else np.linalg.solve(r ** (k[:, None] - 1), np.array(b))
-        w = (-S * B * c / r).tolist()
+        r = [(other - now) / h for other in others]
+        b = [math.factorial(j) * z * phi_j / B for j, phi_j in enumerate(phis(len(r) + 1, z)[2:], start=1)]
+        c = [0.5] if len(r) == 1 else _vandermonde(r, b)
+        w = [-S * B * c_m / r_m for c_m, r_m in zip(c, r)]
         return a, -S * math.expm1(z) - sum(w), *w
+
+
+def _vandermonde(r: list[float], b: list[float]) -> list[float]:
+    """Solve sum_m r_m^(k-1) c_m = b_k by the method of Bjorck and Pereyra (1970), doi:10.2307/2004623."""
+    c, n = list(b), len(b)
+    for k in range(n - 1):
+        for i in range(n - 1, k, -1):
+            c[i] -= r[k] * c[i - 1]
+    for k in range(n - 2, -1, -1):
+        for i in range(k + 1, n):
+            c[i] /= r[i] - r[i - k - 1]
+        for i in range(k, n - 1):
+            c[i] -= c[i + 1]
+    return c
