@@ -7,6 +7,7 @@ What a `RunConfig` leaves open is filled in by `complete`: from what the target 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -28,7 +29,7 @@ from samplerhub.protocols import (
     Target,
     Trainer,
 )
-from samplerhub.registry import Registry
+from samplerhub.registry import OWN, Registry
 
 if TYPE_CHECKING:
     from samplerhub.experiment import Experiment
@@ -49,12 +50,13 @@ PLAYERS: Mapping[str, tuple[type, ...]] = {
 
 def complete(config: RunConfig, registry: Registry) -> RunConfig:
     """Return the config with every role named and every number set: as the target suggests, or the defaults."""
-    target = _named("target", config.components, registry)
-    suggestions = {**suggested(target, registry), "target": str(target.name)}
-    components = {role: _named(role, config.components, registry, suggestions.get(role)) for role in RUN_ROLES}
+    target = named_choice("target", config.components.get("target"), registry)
+    suggestions = suggested(target, registry)
+    config = config.model_copy(update={"components": {**config.components, "target": target}})
+    components = {role: named_choice(role, config.components.get(role), registry, suggestions) for role in RUN_ROLES}
     metrics = config.metrics
     if metrics is None:
-        metrics = (Choice(name=str(suggestions["metric"])),) if "metric" in suggestions else ()
+        metrics = (named_choice("metric", None, registry, suggestions),) if "metric" in suggestions.values else ()
     for metric in metrics:
         if metric.name is None:
             raise InvalidSetting("a metric has fields but no name: name it with --metric")
@@ -62,17 +64,43 @@ def complete(config: RunConfig, registry: Registry) -> RunConfig:
         update={
             "components": components,
             "metrics": metrics,
-            "samples": int(suggestions.get("samples", SAMPLES)) if config.samples is None else config.samples,
+            "samples": int(suggestions.values.get("samples", SAMPLES)) if config.samples is None else config.samples,
             "steps": STEPS if (config.steps, config.nfe) == (None, None) else config.steps,
             "seed": SEED if config.seed is None else config.seed,
         }
     )
 
 
-def suggested(target: Choice, registry: Registry) -> Mapping[str, str | int]:
-    """Return the names by role, and the number of samples, that a target suggests."""
+@dataclass(frozen=True, slots=True)
+class Suggestions:
+    """What a target suggests."""
+
+    values: Mapping[str, str | int]
+    """Names by role, and the number of samples."""
+    distribution: str
+    """Whose target it is: a name means a component of that distribution first, then of samplerhub."""
+
+
+def suggested(target: Choice, registry: Registry) -> Suggestions:
+    """Return what a target suggests."""
     component = build("target", target, registry)
-    return component.suggests if isinstance(component, Suggests) else {}
+    values = component.suggests if isinstance(component, Suggests) else {}
+    return Suggestions(values, registry.find("target", str(target.name)).distribution)
+
+
+def named_choice(
+    role: str, choice: Choice | None, registry: Registry, suggestions: Suggestions | None = None
+) -> Choice:
+    """Return the choice with a name: its own, else the one that is suggested, else that of the role's default."""
+    choice = choice or Choice()
+    if choice.name is not None:
+        return choice
+    if suggestions and role in suggestions.values:
+        name = str(suggestions.values[role])
+        found = registry.find(role, name, prefer=[suggestions.distribution, OWN])
+    else:
+        found = registry.default(role)
+    return Choice(name=registry.spelled(found), fields=choice.fields)
 
 
 def assemble(config: RunConfig, registry: Registry) -> Experiment:
@@ -96,7 +124,7 @@ def assemble(config: RunConfig, registry: Registry) -> Experiment:
 
 def build(role: str, choice: Choice, registry: Registry) -> BaseModel:
     """Make the component that is chosen."""
-    name = choice.name or registry.default(role).entry.name
+    name = str(named_choice(role, choice, registry).name)
     component = registry.load(role, name)
     try:
         made = component.model_validate(choice.fields)
@@ -110,7 +138,7 @@ def build(role: str, choice: Choice, registry: Registry) -> BaseModel:
 
 def metric_keys(config: RunConfig) -> list[str]:
     """Return the names under which the metrics of a run are reported: a second ``kl`` is ``kl-2``."""
-    return numbered([str(metric.name).rpartition(":")[2] for metric in config.metrics or ()])
+    return numbered([_plain(metric.name) for metric in config.metrics or ()])
 
 
 def named(manifest: Manifest, config: RunConfig) -> Manifest:
@@ -135,12 +163,16 @@ def differences(before: Manifest, config: RunConfig, experiment: Experiment) -> 
     same = set()
     for role, then in before.components.items():
         choice, now = config.components[role], record(getattr(experiment, role))
-        if (choice.name, now.fields) == (then.name, then.fields):
+        if _plain(choice.name) != _plain(then.name):
+            continue
+        compared = ["target", "distribution", "version"]
+        if now.fields == then.fields:
             same.add(role)
-            for what in ("target", "distribution", "version", "digest"):
-                old, new = getattr(then, what), getattr(now, what)
-                if old != new:
-                    lines.append(f"{role} {then.name!r}: {what} is {new}, the manifest has {old}")
+            compared.append("digest")
+        for what in compared:
+            old, new = getattr(then, what), getattr(now, what)
+            if old != new:
+                lines.append(f"{role} {then.name!r}: {what} is {new}, the manifest has {old}")
     today = environment()
     for what in ("python", "torch", "machine", "threads"):
         old = before.environment.get(what)
@@ -152,11 +184,6 @@ def differences(before: Manifest, config: RunConfig, experiment: Experiment) -> 
     return lines
 
 
-def _named(
-    role: str, components: Mapping[str, Choice], registry: Registry, suggestion: str | int | None = None
-) -> Choice:
-    choice = components.get(role, Choice())
-    if choice.name is not None:
-        return choice
-    name = str(suggestion) if suggestion is not None else registry.default(role).entry.name
-    return Choice(name=name, fields=choice.fields)
+def _plain(name: str | None) -> str:
+    """Return a name without the distribution or the plugin before it."""
+    return str(name).rpartition(":")[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from samplerhub.errors import InvalidSetting, UnknownComponent, UnusableFile
 from samplerhub.manifest import ComponentRecord, Manifest
 from samplerhub.plugin import ROLES
-from samplerhub.registry import did_you_mean
+from samplerhub.registry import Registry, among
 
 RUN_ROLES = tuple(role for role in ROLES if role not in ("metric", "trainer"))
 """Roles that a run has one component of."""
@@ -85,7 +86,7 @@ class RunConfig(BaseModel):
         known = (*RUN_ROLES, "metric", *SETTINGS)
         for key in data:
             if key not in known:
-                raise InvalidSetting(f"{where}: {key!r} is no key{did_you_mean(key, known)} known: {', '.join(known)}")
+                raise InvalidSetting(f"{where}: {key!r} is no key{among(key, known)}")
         for key in SETTINGS:
             expected = str if key in ("dtype", "device") else int
             if key in data and type(data[key]) is not expected:
@@ -102,14 +103,20 @@ class RunConfig(BaseModel):
         )  # fmt: skip
 
     @classmethod
-    def from_manifest(cls, manifest: Manifest, chosen: Collection[str] = ()) -> Self:
+    def from_manifest(cls, manifest: Manifest, registry: Registry, chosen: Collection[str] = ()) -> Self:
         """Return the run that a manifest records, but for the roles for which something else is chosen.
 
-        Components are found by their registered names; nothing is imported on a file's word.
+        Components are found by their registered names, those of the recorded distribution first; nothing is imported on
+        a file's word.
         """
-        metrics = None if "metric" in chosen else tuple(_recorded("metric", m) for m in manifest.metrics.values())
+        needed = [role for role in RUN_ROLES if role not in chosen]
+        for role in needed:
+            if role not in manifest.components:
+                raise InvalidSetting(f"the manifest has no {role}, and a run needs one: choose it with --{role}")
+        recorded = partial(_recorded, registry)
+        metrics = None if "metric" in chosen else tuple(recorded("metric", m) for m in manifest.metrics.values())
         return cls(
-            components={role: _recorded(role, c) for role, c in manifest.components.items() if role not in chosen},
+            components={role: recorded(role, manifest.components[role]) for role in needed},
             metrics=metrics,
             **manifest.settings.model_dump(),
         )
@@ -120,26 +127,40 @@ def read_manifest(path: Path) -> Manifest:
     from samplerhub.files import read_json
 
     try:
-        return Manifest.model_validate(read_json(path))
+        manifest = Manifest.model_validate(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
-        raise UnusableFile(
-            f"{path} is not the manifest of a run: {'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
-        ) from error
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise UnusableFile(f"{path} is not the manifest of a run: {where}: {first['msg']}") from error
+    for role in manifest.components:
+        if role not in RUN_ROLES:
+            raise UnusableFile(f"{path} is not the manifest of a run: no role {role!r}{among(role, RUN_ROLES)}")
+    times, steps = len(manifest.times), manifest.settings.steps
+    if times != steps + 1:
+        raise UnusableFile(f"{path} was changed: it has {times} times, but {steps} steps have {steps + 1}")
+    return manifest
 
 
 def _choice(role: str, data: object, where: str) -> Choice:
     if isinstance(data, str):
         return Choice(name=data)
-    if isinstance(data, dict) and isinstance(data.get("name", ""), str):
+    if not (isinstance(data, dict) and isinstance(data.get("name", ""), str)):
+        raise InvalidSetting(f"{where}: {role} = {data!r}: expected a name, or a table with a name and fields")
+    try:
         return Choice(name=data.get("name"), fields={key: value for key, value in data.items() if key != "name"})
-    raise InvalidSetting(f"{where}: {role} = {data!r}: expected a name, or a table with a name and fields")
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidSetting(
+            f"{where}: {role}.{first['loc'][1]}: {first['input']} is not allowed: "
+            "a number, a text, true or false is expected, or lists or tables of them"
+        ) from error
 
 
-def _recorded(role: str, component: ComponentRecord) -> Choice:
+def _recorded(registry: Registry, role: str, component: ComponentRecord) -> Choice:
     if component.name is None:
         raise UnknownComponent(
             f"the manifest's {role} {component.target} was made in Python and has no name in the registry, and "
             f"nothing is imported on a file's word: rerun it from Python, or choose another with --{role}"
         )
-    return Choice(name=component.name, fields=component.fields)
+    found = registry.find(role, component.name, prefer=[component.distribution])
+    return Choice(name=registry.spelled(found), fields=component.fields)

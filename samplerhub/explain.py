@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from samplerhub.registry import did_you_mean
+from samplerhub.registry import among
 
 WANTED = {
     "bool_parsing": "true or false is expected",
@@ -43,8 +43,7 @@ def _line(detail: ErrorDetails, component: type[BaseModel], role: str, name: str
         return f"--{role} {name}: {_said(detail)}"
     field = str(where[0])
     if kind == "extra_forbidden":
-        known = list(component.model_fields)
-        hint = f"{did_you_mean(field, known) or ';'} fields: {', '.join(known) or 'none'}"
+        hint = among(field, component.model_fields, "fields:")
         return f"{option(role, field)}: {role} {name!r} has no field {field!r}{hint}"
     if kind == "missing":
         return f"{option(role, field)}: {role} {name!r} needs it, and there is no default"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,17 +47,15 @@ class RunFolder:
 
     def save(self, fingerprint: str, index: int, block: Block) -> None:
         """Keep a finished block."""
-        with suppress(FileExistsError):
-            self.blocks.mkdir()
+        writable_folder(self.blocks)
         header = {"fingerprint": fingerprint, "rho": repr(block.rho), "rows": str(block.rows)}
         write_tensors(self._block(index), {"samples": block.samples}, header)
 
     def finished(self, experiment: Experiment) -> int:
         """Return how many blocks of this experiment are there already."""
-        if not self.blocks.is_dir():
-            return 0
         fingerprint, size = experiment.fingerprint(), experiment.block or experiment.samples
-        return sum(self.load(fingerprint, i) is not None for i in range(-(-experiment.samples // size)))
+        indices = {int(file.stem) for file in self._files() if file.stem.isdecimal()}
+        return sum(i * size < experiment.samples and self.load(fingerprint, i) is not None for i in indices)
 
     def write(self, experiment: Experiment, result: Result, manifest: Manifest) -> dict[str, Path]:
         """Write the files of a finished run, and remove its blocks; return where the files are, the manifest last."""
@@ -76,9 +75,12 @@ class RunFolder:
     def _block(self, index: int) -> Path:
         return self.blocks / f"{index:05d}.safetensors"
 
+    def _files(self) -> Iterator[Path]:
+        return self.blocks.glob("[0-9]*.safetensors")
+
     def _clear(self) -> None:
         """Remove the files of blocks, and their folder unless something else is in it."""
-        for file in self.blocks.glob("[0-9]*.safetensors"):
+        for file in self._files():
             file.unlink(missing_ok=True)
         with suppress(OSError):
             os.rmdir(self.blocks)

@@ -38,6 +38,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def among(word: str, known: Iterable[str], called: str = "known:") -> str:
+    """Return what is said after an unknown word: the one that is close, if any, and all that there are."""
+    known = list(known)
+    return f"{did_you_mean(word, known) or ';'} {called} {', '.join(known) or 'none'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A component and where it comes from."""
@@ -89,30 +95,45 @@ class Registry:
     def entries(self, role: str) -> tuple[Registered, ...]:
         """Return the components of a role, by name."""
         if role not in ROLES:
-            raise UnknownComponent(f"no role named {role!r}{did_you_mean(role, ROLES)} known: {', '.join(ROLES)}")
+            raise UnknownComponent(f"no role named {role!r}{among(role, ROLES)}")
         return self._entries[role]
 
-    def find(self, role: str, name: str) -> Registered:
+    def find(self, role: str, name: str, prefer: Iterable[str | None] = ()) -> Registered:
         """Return the component of that name, or of that ``plugin:name`` or ``distribution:name``.
+
+        Args:
+            role: What it plays.
+            name: Its name; a bare one that a user typed is ambiguous where several plugins offer it.
+            prefer: Distributions that a name from elsewhere (a suggestion, a manifest) means, the likeliest first.
 
         Raises:
             UnknownComponent: No component, or more than one, has that name.
         """
-        source, _, plain = name.rpartition(":")
-        entries = self.entries(role)
-        found = [r for r in entries if r.entry.name == plain and source in ("", r.plugin, r.distribution)]
+        found = self._offered(role, name)
+        for distribution in prefer:
+            found = [r for r in found if r.distribution == distribution] or found
         if len(found) == 1:
             return found[0]
         if found:
-            spelled = " or ".join(f"{r.distribution}:{plain}" for r in found)
+            spelled = " or ".join(map(self.spelled, found))
             raise UnknownComponent(f"{role} {name!r} is offered by {len(found)} plugins: write {spelled}")
 
-        known = sorted({r.entry.name for r in entries})
-        message = f"no {role} named {name!r}{did_you_mean(plain, known) or ';'} known: {', '.join(known) or 'none'}"
+        plain = name.rpartition(":")[2]
+        message = f"no {role} named {name!r}{among(plain, sorted({r.entry.name for r in self.entries(role)}))}"
         broken = [p.name for p in self.plugins if p.error]
         if broken:
             message += f" (plugins that failed, see `samplerhub plugins`: {', '.join(broken)})"
         raise UnknownComponent(message)
+
+    def spelled(self, component: Registered) -> str:
+        """Return the shortest name that finds a component: bare, or with its distribution or its plugin before it."""
+        name = component.entry.name
+        names = (name, f"{component.distribution}:{name}", f"{component.plugin}:{name}")
+        return next((n for n in names if self._offered(component.entry.role, n) == [component]), names[1])
+
+    def _offered(self, role: str, name: str) -> list[Registered]:
+        source, _, plain = name.rpartition(":")
+        return [r for r in self.entries(role) if r.entry.name == plain and source in ("", r.plugin, r.distribution)]
 
     def default(self, role: str) -> Registered:
         """Return the component that is taken where the user names none.
@@ -124,7 +145,7 @@ class Registry:
         chosen = [r for r in offered if r.distribution == OWN] or offered
         if len(chosen) == 1:
             return chosen[0]
-        known = ", ".join(r.entry.name for r in chosen or self.entries(role))
+        known = ", ".join(map(self.spelled, chosen or self.entries(role)))
         raise UnknownComponent(f"no {role} is the default; choose one with --{role}: {known or 'none is installed'}")
 
     def load(self, role: str, name: str) -> type[BaseModel]:

@@ -12,12 +12,16 @@ import time
 from pathlib import Path
 
 import pytest
+from distributions import write_distribution
 
 from samplerhub.cli import main
 from samplerhub.cli.fields import described, value_of
 from samplerhub.cli.options import FieldOptions, scan, tidy
 from samplerhub.cli.render import measured
 from samplerhub.component import Component
+from samplerhub.files import read_tensors
+from samplerhub.plugin import ROLES
+from samplerhub.registry import Registry
 
 RUN = ["run", "--target", "mixture", "-n", "64", "--steps", "4", "--quiet"]
 
@@ -89,6 +93,24 @@ def test_every_component_can_be_shown(capsys: pytest.CaptureFixture[str]) -> Non
         json.loads(output(capsys, "show", one["role"], one["name"], "--json"))
 
 
+def test_every_type_of_number_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    from samplerhub.experiment import DTYPES
+
+    text = re.sub(r"[\s│]+", " ", output(capsys, "run", "--help"))
+    assert f"{', '.join(DTYPES).replace('float32', 'float32 (default)')}." in text
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["plugins"], ["show", "sampler", "deis"]], ids=" ".join)
+def test_no_line_ends_in_blanks(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for width in ("40", "100"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert not re.search(r" $", output(capsys, *arguments), re.M)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert not re.search(r" (\x1b\[[\d;]*m)*$", output(capsys, *arguments), re.M)
+
+
 def test_plugins_says_where_components_come_from(capsys: pytest.CaptureFixture[str]) -> None:
     plugins = json.loads(output(capsys, "plugins", "--json"))
     assert {plugin["error"] for plugin in plugins} == {None}
@@ -112,7 +134,7 @@ def test_help_has_a_panel_for_each_component_that_is_named(capsys: pytest.Captur
 def test_a_run_shows_its_figures_and_its_files(capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, *RUN, "--churn", "0.3", "--metric", "kl")
     assert re.search(r"sampler +deis +churn 0.3\n", text)
-    assert re.search(r"steps +4 *\n *NFE +7 *\n *seconds +\d+\.\d\d *\n *kl +\S+ ± \S+", text)
+    assert re.search(r"steps +4\nNFE +7\nseconds +\d+\.\d\d\nkl +\S+ ± \S+\n", text)
     files = text.split()[-3:]
     assert [Path(file).name for file in files] == ["samples.safetensors", "samples.png", "manifest.json"]
     assert all(Path(file).stat().st_size > 100 for file in files)
@@ -196,8 +218,14 @@ def test_training_writes_weights_that_a_run_reads(capsys: pytest.CaptureFixture[
         (["--means", "x"], "--target.means"),
         (["--rtol", "1e-3"], "no option --rtol; options depend on the chosen components; with options are process edm"),
         (["--steps", "many"], "Invalid value for '--steps'"),
-        (["--target", "gaussian", "--target.mean", "0,0", "--target.covariance", "1"], "covariance"),
+        (["--target", "gaussian", "--target.mean", "0,0", "--target.covariance", "[[1]]"], "a matrix of 2 x 2 numbers"),
         (["--from", "there.json"], "cannot read there.json"),
+        (["--from"], "--from needs a value"),
+        (["--from="], "--from needs a value"),
+        (["--sampler", "--seed", "3"], "--sampler needs a value"),
+        (["--sampler="], "--sampler needs a value"),
+        (["--order", "--seed", "3"], "--order needs a value"),
+        (["--model", "network", "--model.weights", "."], "cannot read .: Is a directory"),
         (["there.toml"], "cannot read there.toml"),
         (["--metric", "kl", "--target", "mixture", "--target.means", "[[0,0],[1,1]]"], "metric 'kl' needs"),
         (["--sampler", "dormand-prince", "--nfe", "6"], "needs at least 7"),
@@ -234,7 +262,18 @@ def test_a_folder_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> 
     (["rnu"], "No such command 'rnu'"),
     (["list", "samplr"], "no role named 'samplr'; did you mean 'sampler'?"),
     (["show", "sampler", "huen"], "did you mean 'heun'?"),
-    (["show", "sampler"], "Missing argument 'NAME'"),
+    (["show", "sampler"], "Missing argument 'NAME': `samplerhub list sampler` lists them"),
+    (["show", "deis"], "Missing argument 'ROLE': did you mean `samplerhub show sampler deis`?"),
+    (["check", "exact"], "did you mean `samplerhub check model exact` or `samplerhub check prior exact`?"),
+    (["show", "smpler"], "Missing argument 'ROLE'; did you mean 'sampler'? known: process, "),
+    (["list", "foo"], "no role named 'foo'; known: process, "),
+    (["train", "--out"], "--out needs a value"),
+    (["train", "--trainer"], "--trainer needs a value"),
+    (["train", "--target", "mixture", "--sizes", '{"foo": 3}'], "sizes: mlp has no 'foo'; it has width, depth, emb"),
+    (["train", "--target", "mixture", "--sizes", '{"width": -1}'], "--trainer.sizes: -1 is not allowed: at least 1"),
+    (["train", "--sizes", '{"groups": 7}'], "with sizes = {'groups': 7}: num_channels (32) must be"),
+    (["train", "--train-device", "hpu"], "train_device = 'hpu' cannot be used"),
+    (["train", "--train-device", "meta"], "train_device = 'meta' cannot be used"),
 ])  # fmt: skip
 def test_mistakes_of_the_other_commands(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert message in refusal(capsys, *arguments)
@@ -248,6 +287,70 @@ def test_the_exit_code_and_the_streams_of_the_real_command() -> None:
     bad = subprocess.run([*command, "--order", "9"], capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr == "error: --sampler.order: 9 is not allowed: at most 4\n"
+
+
+def test_an_interrupted_training_is_taken_up_where_it_was() -> None:
+    command = [sys.executable, "-c", TRAIN, "train", "--target", "mixture", "--steps", "100000", "--batch-size", "2"]
+    process = subprocess.Popen([*command, "--out", "w.safetensors"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said) == (
+        130,
+        "interrupted; the same command takes the training up where it was saved last\n",
+    )
+    _, header = read_tensors(Path("w.partial.safetensors"))
+    assert int(header["step"]) > 0
+
+
+TRAIN = """
+import sys
+from samplerhub.cli import main, render
+from contextlib import contextmanager
+
+@contextmanager
+def progress(title, quiet):
+    yield lambda now: now.done == 1 and print("begun", file=sys.stderr, flush=True)
+
+render.progress = progress
+sys.exit(main())
+"""
+
+
+def test_an_interrupt_while_modules_are_imported_is_no_traceback() -> None:
+    code = """
+import sys
+from samplerhub.cli import main
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+sys.exit(main(["list"]))
+"""
+    for module in ("typer", "samplerhub.registry", "rich"):
+        done = subprocess.run([sys.executable, "-c", code, module], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (130, "interrupted\n"), module
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], [*RUN, "--json"], ["show", "grid", "edm"]], ids=" ".join)
+def test_output_that_cannot_be_written(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "samplerhub", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: cannot write the output: No space left on device\n")
+
+
+def test_output_that_nobody_reads() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "samplerhub", "list", "--json"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_an_interrupted_run_is_taken_up_by_the_same_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,6 +373,52 @@ def test_an_interrupted_run_is_taken_up_by_the_same_command(capsys: pytest.Captu
     assert sorted(os.listdir("run")) == ["manifest.json", "samples.png", "samples.safetensors"]
     output(capsys, *command, "--out", "at-once")
     assert Path("run/samples.safetensors").read_bytes() == Path("at-once/samples.safetensors").read_bytes()
+
+
+# --- another plugin that uses the same names --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a distribution that offers components of the names of samplerhub's own."""
+    registry = Registry.discover()
+    names = {(one.entry.role, one.entry.name) for role in ROLES for one in registry.entries(role)}
+    entries = ", ".join(f"Entry({role!r}, {name!r}, 'acme_crowd:C', 'C.', default=True)" for role, name in names)
+    head = "from samplerhub.plugin import Entry, hookimpl\n@hookimpl\ndef samplerhub_entries(): "
+    write_distribution(tmp_path, "acme-crowd", f"{head}return [{entries}]")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("SAMPLERHUB_PLUGINS")
+
+
+def test_a_plugin_that_reuses_names_changes_no_run(
+    crowded: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["run", "--target", "samplerhub:mixture", "-n", "64", "--steps", "4", "--json"]
+    report = json.loads(output(capsys, *arguments, "--out", "crowded"))
+    components = report["manifest"]["components"]
+    assert {role: record["name"] for role, record in components.items()} == {
+        "process": "samplerhub:edm", "target": "samplerhub:mixture", "model": "samplerhub:exact",
+        "sampler": "samplerhub:deis", "grid": "samplerhub:edm", "prior": "samplerhub:gaussian",
+    }  # fmt: skip
+    assert report["manifest"]["metrics"]["kl"]["name"] == "samplerhub:kl"
+    assert "'mixture' is offered by 2 plugins: write acme-crowd:mixture or samplerhub:mixture" in refusal(
+        capsys, "run", "--target", "mixture"
+    )
+    again = json.loads(output(capsys, "run", "--from", "crowded/manifest.json", "--order", "2", "--json"))
+    assert again["manifest"]["components"]["sampler"]["fields"]["order"] == 2
+    assert "samplerhub run --sampler samplerhub:deis" in output(capsys, "show", "sampler", "samplerhub:deis")
+    assert "(default: samplerhub:deis)" in re.sub(r"[\s│]+", " ", output(capsys, "run", "--help"))
+    train = ["train", "--target", "samplerhub:mixture", "--steps", "1", "--batch-size", "2"]
+    assert output(capsys, *train) == "mixture.safetensors\n"
+
+    monkeypatch.setenv("SAMPLERHUB_PLUGINS", "samplerhub")
+    plain = json.loads(output(capsys, *arguments, "--out", "plain"))
+    assert plain["manifest"]["components"]["sampler"]["name"] == "deis"
+    monkeypatch.delenv("SAMPLERHUB_PLUGINS")
+    assert main(["run", "--from", "plain/manifest.json", "--out", "again"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    samples = [Path(folder, "samples.safetensors").read_bytes() for folder in ("crowded", "plain", "again")]
+    assert samples[0] == samples[1] == samples[2]
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------
@@ -311,6 +460,7 @@ def test_the_scan_is_pure_and_knows_flags() -> None:
     assert given.positional == ("e_f.toml",)
     assert given.values("--metric") == ["kl", "fd"]
     assert given.last("--metric") == "fd"
+    assert scan(["--from", "--json", "-n"]).options == (("--from", None), ("-n", None))
     assert not given.help
     assert scan(["--help"]).help
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import samplerhub as sh
 from samplerhub.assembly import assemble, build, complete, differences, metric_keys, named
 from samplerhub.config import Choice, RunConfig, read_manifest
 from samplerhub.errors import BrokenPlugin, InvalidSetting, SamplerhubError, UnknownComponent, UnusableFile
+from samplerhub.files import whole
 from samplerhub.folder import RunFolder
 from samplerhub.manifest import MetricRecord
 from samplerhub.picture import draw
@@ -54,6 +56,9 @@ def test_a_file_is_read_as_names_fields_and_settings(tmp_path: Path) -> None:
         ('steps = "5"', "steps = '5' is not an integer"),
         ("steps = true", "steps = True is not an integer"),
         ("dtype = 32", "dtype = 32 is not text"),
+        ("[sampler]\norder = 2020-01-01", "sampler.order: 2020-01-01 is not allowed: a number, a text"),
+        ("[[metric]]\nname = 'kl'\nbins = [1, 12:00:00]", "metric.bins: 12:00:00 is not allowed"),
+        ("qqq = 3", "'qqq' is no key; known: process"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -128,7 +133,7 @@ def test_a_manifest_reproduces_its_run_bit_for_bit(registry: Registry, tmp_path:
     files = RunFolder(tmp_path).write(first, result, named(result.manifest, config))
 
     manifest = read_manifest(files["manifest"])
-    again = complete(RunConfig.from_manifest(manifest), registry)
+    again = complete(RunConfig.from_manifest(manifest, registry), registry)
     assert {role: choice.name for role, choice in again.components.items()}["sampler"] == "deis"
     second = assemble(again, registry)
     assert differences(manifest, again, second) == []
@@ -173,8 +178,10 @@ def test_what_may_change_a_rerun_is_said(registry: Registry) -> None:
 def test_an_unregistered_component_of_a_manifest_is_refused_unless_replaced(registry: Registry) -> None:
     manifest = assemble(parsed(), registry).run().manifest  # made in Python: no names
     with pytest.raises(UnknownComponent, match="has no name in the registry, and nothing is imported"):
-        RunConfig.from_manifest(manifest)
-    config = RunConfig.from_manifest(manifest, chosen=("process", "target", "model", "sampler", "grid", "prior"))
+        RunConfig.from_manifest(manifest, registry)
+    config = RunConfig.from_manifest(
+        manifest, registry, chosen=("process", "target", "model", "sampler", "grid", "prior")
+    )
     assert config.components == {}
     assert config.samples == 40
 
@@ -183,6 +190,85 @@ def test_an_unregistered_component_of_a_manifest_is_refused_unless_replaced(regi
 def test_what_is_no_manifest_is_refused(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UnusableFile, match=message):
         read_manifest(write(tmp_path / "manifest.json", text))
+
+
+def removed(data: dict[str, Any]) -> None:
+    del data["components"]["sampler"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (removed, "the manifest has no sampler, and a run needs one: choose it with --sampler"),
+        (
+            lambda data: data["components"].update(smpler=data["components"]["sampler"]),
+            "'smpler'; did you mean 'sampler'",
+        ),
+        (lambda data: data["components"].update(metric=data["components"]["sampler"]), "no role 'metric'"),
+        (lambda data: data["times"].pop(), "was changed: it has 4 times, but 4 steps have 5"),
+        (lambda data: data["settings"].update(steps=7), "was changed: it has 5 times, but 7 steps have 8"),
+        (lambda data: data["components"]["sampler"].update(name=""), "no sampler named ''; known"),
+    ],
+)
+def test_a_manifest_that_was_edited_is_refused(
+    edit: Callable[[dict[str, Any]], object], message: str, registry: Registry, tmp_path: Path
+) -> None:
+    config = complete(parsed(), registry)
+    manifest = named(assemble(config, registry).run().manifest, config)
+    data = json.loads(manifest.model_dump_json())
+    edit(data)
+    file = write(tmp_path / "manifest.json", json.dumps(data))
+    with pytest.raises(SamplerhubError, match=message):
+        RunConfig.from_manifest(read_manifest(file), registry)
+
+
+# --- names that several plugins offer ---------------------------------------------------------------------------------
+
+
+def offering(distribution: str, *entries: tuple[str, str, str]) -> PluginRecord:
+    made = (Entry(role, name, target, "X.") for role, name, target in entries)
+    return PluginRecord(
+        distribution, distribution, "1", tuple(Registered(e, distribution, distribution, "1") for e in made)
+    )
+
+
+def test_a_target_suggests_components_of_its_own_distribution_first(registry: Registry) -> None:
+    mixture, exact = "samplerhub_targets.mixture:Mixture", "samplerhub_models.exact:Exact"
+    acme = offering("acme", ("target", "mixture", mixture), ("model", "exact", exact))
+    other = offering("other", ("metric", "kl", "samplerhub_metrics.kl:KL"), ("model", "exact", exact))
+    crowded = Registry((*registry.plugins, acme, other))
+    theirs = complete(RunConfig.parse({"target": "acme:mixture"}, where="here"), crowded)
+    assert theirs.components["model"].name == "acme:exact"
+    assert theirs.metrics == (Choice(name="samplerhub:kl"),)
+    ours = complete(RunConfig.parse({"target": "samplerhub:mixture"}, where="here"), crowded)
+    assert ours.components["model"].name == "samplerhub:exact"
+    with pytest.raises(UnknownComponent, match="3 plugins: write acme:exact or samplerhub:exact or other:exact"):
+        assemble(parsed(target="acme:mixture", model="exact"), crowded)
+
+
+def test_a_name_of_a_manifest_means_what_its_distribution_offers(registry: Registry) -> None:
+    config = complete(parsed(metric="kl"), registry)
+    experiment = assemble(config, registry)
+    manifest = named(experiment.run().manifest, config)
+    assert manifest.components["sampler"].name == "deis"
+    acme = offering("acme", ("sampler", "deis", "samplerhub_samplers.deis:DEIS"), ("metric", "kl", "acme:KL"))
+    crowded = Registry((*registry.plugins, acme))
+    again = complete(RunConfig.from_manifest(manifest, crowded), crowded)
+    assert again.components["sampler"].name == "samplerhub:deis"
+    assert again.metrics[0].name == "samplerhub:kl"
+    second = assemble(again, crowded)
+    assert second.fingerprint() == experiment.fingerprint()
+    assert differences(manifest, again, second) == []
+
+    sampler = manifest.components["sampler"].model_copy(update={"distribution": "acme", "fields": {}})
+    foreign = manifest.model_copy(update={"components": {**manifest.components, "sampler": sampler}})
+    assert RunConfig.from_manifest(foreign, crowded).components["sampler"].name == "acme:deis"
+    instead = complete(RunConfig.from_manifest(foreign, registry), registry)
+    (line,) = differences(foreign, instead, assemble(instead, registry))
+    assert line == "sampler 'deis': distribution is samplerhub, the manifest has acme"
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
 
 
 def test_finished_blocks_are_taken_up_and_change_nothing(registry: Registry, tmp_path: Path) -> None:
@@ -215,6 +301,35 @@ def test_finished_blocks_are_taken_up_and_change_nothing(registry: Registry, tmp
         "blocks", "manifest.json", "samples.png", "samples.safetensors",
     ]  # fmt: skip
     assert [path.name for path in folder.blocks.iterdir()] == ["mine.txt"]
+
+
+def test_looking_for_finished_blocks_takes_no_longer_for_more_samples(registry: Registry, tmp_path: Path) -> None:
+    experiment, folder = assemble(parsed(samples=10**12, block=1), registry), RunFolder(tmp_path)
+    assert folder.finished(experiment) == 0
+    folder.save(experiment.fingerprint(), 3, sh.Block(torch.zeros(1, 1), 0.1, 4))
+    assert folder.finished(experiment) == 1
+    assert folder.finished(assemble(parsed(samples=3, block=1), registry)) == 0
+
+
+def test_a_file_where_blocks_should_be(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "blocks").touch()
+    experiment, folder = assemble(parsed(block=10), registry), RunFolder(tmp_path)
+    assert folder.finished(experiment) == 0
+    with pytest.raises(UnusableFile, match=r"cannot write to the folder .*blocks: File exists"):
+        experiment.run(store=folder)
+
+
+def test_a_folder_that_goes_away_while_a_file_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+
+    def write() -> None:
+        with whole(folder / "a.txt"):
+            folder.rmdir()
+            folder.touch()  # now a file is where the folder was
+
+    with pytest.raises(UnusableFile, match=r"cannot write .*a\.txt: Not a directory"):
+        write()
 
 
 def test_the_same_experiment_has_the_same_folder(

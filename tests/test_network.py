@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 import samplerhub as sh
+from samplerhub import normal, stream
 from samplerhub.errors import InvalidSetting, Mismatch, UnusableFile
 from samplerhub_grids.edm import EDMGrid
-from samplerhub_models.denoiser import read_denoiser
+from samplerhub_models.denoiser import Denoiser, Design, read_denoiser
 from samplerhub_models.network import Network
 from samplerhub_models.training import DenoisingScoreMatching
 from samplerhub_priors.gaussian import GaussianPrior
@@ -91,6 +94,15 @@ def test_header_says_how_it_was_trained() -> None:
     assert design.sigma_data == pytest.approx(float(Digits().images.std()), rel=0.02)
 
 
+class Constant:
+    """A target without spread."""
+
+    shape = (1,)
+
+    def sample(self, n: int, rng: torch.Generator) -> torch.Tensor:
+        return torch.ones(n, 1)
+
+
 def shipped(folder: Path) -> Path:
     from importlib import resources
 
@@ -125,6 +137,35 @@ def test_other_tensors(tmp_path: Path) -> None:
         digits(model=Network(weights=str(file)))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "mlp"}, r"describes a network that cannot be built: mlp for data of shape \(1, 8, 8\)"),
+        ({"sizes": {"groups": 7}}, "cannot be built: .* must be divisible by num_groups"),
+        ({"sizes": {"depth": 2}}, "cannot be built: sizes: unet has no 'depth'; it has channels, "),
+        ({"sizes": {"channels": 64}}, "do not fit the network"),
+        ({"shape": [1, 7, 7]}, "cannot be built: .* must be even, and these are 7 and 7"),
+        ({"shape": [1, 0, 8]}, "describes no denoiser"),
+        ({"sizes": {"groups": 0}}, "describes no denoiser"),
+        ({"sigma_data": 0.0}, "describes no denoiser"),
+        ({"sigma_data": math.nan}, "describes no denoiser"),
+        ({"architecture": "transformer"}, "describes no denoiser"),
+    ],
+)
+def test_a_header_that_was_edited(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    tensors, header = sh.read_tensors(shipped(tmp_path))
+    design = json.loads(header["samplerhub"]) | change
+    file = tmp_path / "edited.safetensors"
+    save_file(tensors, file, {"samplerhub": json.dumps(design)})
+    with pytest.raises(UnusableFile, match=message):
+        digits(model=Network(weights=str(file)))
+
+
+def test_a_folder_is_no_weights_file(tmp_path: Path) -> None:
+    with pytest.raises(UnusableFile, match=r"cannot read .*: Is a directory"):
+        digits(model=Network(weights=str(tmp_path)))
+
+
 def test_missing_tensor(tmp_path: Path) -> None:
     source = shipped(tmp_path)
     header = sh.read_tensors(source)[1]
@@ -139,6 +180,92 @@ def test_missing_tensor(tmp_path: Path) -> None:
 def test_other_shape() -> None:
     with pytest.raises(Mismatch, match=r"target Mixture has shape \(1,\) but model Network is made for \(1, 8, 8\)"):
         digits(target=Mixture())
+
+
+# --- the formulas -----------------------------------------------------------------------------------------------------
+
+
+class Recorded(torch.nn.Module):
+    """A network that keeps what it is given and returns what it is told."""
+
+    def __init__(self, F: torch.Tensor) -> None:
+        super().__init__()
+        self.F = F
+
+    def forward(self, x: torch.Tensor, c_noise: torch.Tensor) -> torch.Tensor:
+        self.given = x, c_noise
+        return self.F
+
+
+def test_preconditioning_is_edms() -> None:
+    """Karras et al. (2022), table 1, last column, and equation 7."""
+    rng = torch.Generator().manual_seed(0)
+    y, F = torch.randn(2, 4, 3, generator=rng, dtype=torch.float64)
+    sigma, s = torch.tensor([[0.01], [0.3], [2.0], [70.0]], dtype=torch.float64), 0.6
+    denoiser = Denoiser(Design(architecture="mlp", shape=(3,), sigma_data=s))
+    denoiser.network = Recorded(F)
+    c_skip, c_out = s**2 / (sigma**2 + s**2), sigma * s / (s**2 + sigma**2).sqrt()
+    torch.testing.assert_close(denoiser(y, sigma), c_skip * y + c_out * F)
+    x, c_noise = denoiser.network.given
+    torch.testing.assert_close(x, y / (sigma**2 + s**2).sqrt())
+    torch.testing.assert_close(c_noise, sigma[:, 0].log() / 4)
+
+
+def test_the_shipped_network_returns_what_it_did() -> None:
+    """Provenance: digits.safetensors as shipped, float32 on a CPU; five pixels of D(y, rho) for a ramp y."""
+    ramp = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8)
+    for level, pixels in STORED.items():
+        D = Network()(ramp * (1 + level), torch.full((1, 1, 1, 1), level))
+        torch.testing.assert_close(D.flatten()[[2, 19, 36, 53, 60]], torch.tensor(pixels), rtol=0, atol=1e-3)
+
+
+STORED = {
+    0.1: [-0.9743, -0.2114, 0.4583, 0.4274, 0.6373],
+    0.5: [-0.8728, 0.2375, 0.6018, 0.1762, 0.581],
+    2.0: [-0.6411, 0.3367, 0.3479, 0.3662, 0.8741],
+    20.0: [-0.347, -0.0403, 0.2859, 0.125, 0.5038],
+}
+
+
+def test_the_loss_is_edms() -> None:
+    """Karras et al. (2022), equation 8, with the weight lambda = 1/c_out^2: the network is fitted to unit targets."""
+    trainer, target = DenoisingScoreMatching(batch_size=32, p_mean=-0.7, p_std=1.3), Mixture()
+    denoiser = Denoiser(Design(architecture="mlp", shape=(1,), sigma_data=0.4))
+    torch.nn.init.normal_(denoiser.network.linear_out.weight)
+    rng = stream(0, "train", 0)
+    x0 = target.sample(32, rng).float()
+    sigma = (torch.randn(32, 1, generator=rng) * 1.3 - 0.7).exp()
+    n = normal(x0, rng) * sigma
+    c_skip, c_out = 0.16 / (sigma**2 + 0.16), sigma * 0.4 / (sigma**2 + 0.16).sqrt()
+    F = denoiser.network((x0 + n) / (sigma**2 + 0.16).sqrt(), sigma[:, 0].log() / 4)
+    expected = (F - (x0 - c_skip * (x0 + n)) / c_out).square().mean()
+    assert expected > 0.5
+    torch.testing.assert_close(trainer._loss(denoiser, target, stream(0, "train", 0)), expected)
+
+
+def test_the_average_of_the_weights_follows_its_recursion(tmp_path: Path) -> None:
+    """mean_k = mean_{k-1} + (theta_k - mean_{k-1}) (1 - exp(-1/(average max(k, 10))))."""
+    trainer = DenoisingScoreMatching(steps=14, batch_size=4, average=0.3, save_every=1, rate=0.1, warmup=0)
+    file, partial = tmp_path / "w.safetensors", tmp_path / "w.partial.safetensors"
+    mean: dict[str, torch.Tensor] = {}
+    for k, _ in enumerate(trainer(Mixture(), file, seed=0)):
+        tensors, _ = sh.read_tensors(partial)
+        theta, now = (
+            {name.removeprefix(kind): t for name, t in tensors.items() if name.startswith(kind)}
+            for kind in ("weights/network.", "mean/network.")
+        )
+        if k:
+            share = 1 - math.exp(-1 / (0.3 * max(k, 10)))
+            for name in theta:
+                torch.testing.assert_close(now[name], mean[name] + share * (theta[name] - mean[name]))
+            assert any((now[name] - theta[name]).abs().max() > 0.01 for name in theta)
+        mean = now
+    written, _ = sh.read_tensors(file)
+    assert all(torch.equal(written[name], mean[name]) for name in mean)
+    assert written.keys() == mean.keys()
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -167,17 +294,22 @@ def test_training_learns_the_posterior_mean(mixture_network: Path) -> None:
 def test_interrupted_training_ends_with_the_same_weights(mixture_network: Path, tmp_path: Path) -> None:
     trainer = DenoisingScoreMatching(steps=400, sizes={"width": 64, "depth": 2}, save_every=150)
     file = tmp_path / "mixture.safetensors"
-    for stop in (200, 310):  # killed twice, the second time after it was taken up at 150
+    partial, killed = tmp_path / "mixture.partial.safetensors", b""
+    for first, stop in ((1, 20), (21, 200), (151, 310)):  # stopped before anything was saved, killed, stopped
         run = trainer(Mixture(), file, seed=0)
-        first = next(run).done
-        assert first == (1 if stop == 200 else 151)
+        assert next(run).done == first
         for progress in run:
+            if progress.done == 150:
+                killed = partial.read_bytes()
             if progress.done == stop:
                 break
         run.close()
+        if stop == 200:
+            partial.write_bytes(killed)
         assert not file.exists()
-    assert next(trainer(Mixture(), file, seed=0)).done == 301
-    list(trainer(Mixture(), file, seed=0))
+    run = trainer(Mixture(), file, seed=0)
+    assert next(run).done == 311
+    list(run)
     for name, tensor in load_file(mixture_network).items():
         assert torch.equal(tensor, load_file(file)[name]), name
     assert [path.name for path in tmp_path.iterdir()] == ["mixture.safetensors"]
@@ -190,6 +322,39 @@ def test_another_training_is_not_taken_up(tmp_path: Path) -> None:
     run.close()
     with pytest.raises(UnusableFile, match="steps was 10, is 20"):
         next(iter(DenoisingScoreMatching(steps=20)(Mixture(), file, seed=0)))
+
+
+@pytest.mark.parametrize(
+    "missing", ["weights/network.linear_in.bias", "mean/network.linear_out.weight", "optimizer/3/exp_avg", "step"]
+)
+def test_a_state_that_is_not_whole_is_refused(missing: str, tmp_path: Path) -> None:
+    file, partial = tmp_path / "w.safetensors", tmp_path / "w.partial.safetensors"
+    trainer = DenoisingScoreMatching(steps=10)
+    run = trainer(Mixture(), file, seed=0)
+    next(run)
+    run.close()
+    tensors, header = sh.read_tensors(partial)
+    for part in (tensors, header):
+        part.pop(missing, None)
+    save_file(tensors, partial, header)
+    with pytest.raises(UnusableFile, match=f"is not the whole state of a training: {re.escape(missing)} is missing"):
+        next(trainer(Mixture(), file, seed=0))
+    save_file(tensors, partial, {"design": "[]"})
+    with pytest.raises(UnusableFile, match=r"another training \(no design\)"):
+        next(trainer(Mixture(), file, seed=0))
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (Constant(), "standard deviation 0; there is nothing to learn"),
+        (Digits(), "train_device = 'nowhere' cannot be used"),
+    ],
+)
+def test_what_cannot_be_trained(target: sh.Target, message: str, tmp_path: Path) -> None:
+    trainer = DenoisingScoreMatching(train_device="nowhere")
+    with pytest.raises(InvalidSetting, match=message):
+        next(trainer(target, tmp_path / "w.safetensors", seed=0))
 
 
 def test_a_network_trained_here_samples(mixture_network: Path) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from distributions import write_distribution
 
 from samplerhub.errors import BrokenPlugin, UnknownComponent
-from samplerhub.plugin import ROLES
-from samplerhub.registry import Registry
+from samplerhub.plugin import ROLES, Entry
+from samplerhub.registry import PluginRecord, Registered, Registry
 
 HEAD = "from samplerhub.plugin import Entry, hookimpl\n"
 HOOK = HEAD + "@hookimpl\ndef samplerhub_entries():\n    "
@@ -38,16 +39,6 @@ Install = Callable[[str, str], None]
 
 def entries(*lines: str) -> str:
     return f"{HOOK}return [{', '.join(f'Entry({line})' for line in lines)}]\n"
-
-
-def write_distribution(folder: Path, name: str, source: str) -> None:
-    """Write a distribution of one module, as an installer would leave it."""
-    module = name.replace("-", "_")
-    (folder / f"{module}.py").write_text(source)
-    info = folder / f"{module}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[samplerhub]\n{name} = {module}\n")
 
 
 @pytest.fixture
@@ -150,6 +141,26 @@ def test_a_name_offered_twice_needs_its_plugin(install: Install) -> None:
     assert registry.find("sampler", "samplers:deis").distribution == "samplerhub"
 
 
+def test_a_name_is_spelled_as_short_as_it_can_be(install: Install) -> None:
+    install("acme-names", entries("'sampler', 'deis', 'acme:DEIS', 'Another.'", "'sampler', 'own', 'm:C', 'O.'"))
+    registry = Registry.discover({})
+    spelled = {registry.spelled(one) for one in registry.entries("sampler")}
+    assert {"own", "heun", "acme-names:deis", "samplerhub:deis"} <= spelled
+    assert all(registry.spelled(registry.find("sampler", name)) == name for name in spelled)
+    assert registry.find("sampler", "deis", prefer=[None, "acme-names", "samplerhub"]).entry.target == "acme:DEIS"
+    with pytest.raises(UnknownComponent, match="is offered by 2 plugins"):
+        registry.find("sampler", "deis", prefer=["someone-else"])
+
+
+def test_two_plugins_of_one_distribution_are_told_apart() -> None:
+    def record(plugin: str) -> PluginRecord:
+        return PluginRecord(plugin, "acme", "1", (Registered(Entry("grid", "x", "m:C", "X."), plugin, "acme", "1"),))
+
+    registry = Registry((record("one"), record("two")))
+    with pytest.raises(UnknownComponent, match="write one:x or two:x"):
+        registry.find("grid", "acme:x")
+
+
 def test_the_default_of_samplerhub_comes_first(install: Install) -> None:
     default = "'m:C', 'D.', default=True"
     install("pushy", entries(f"'sampler', 'pushy', {default}", f"'trainer', 'a', {default}"))
@@ -172,7 +183,8 @@ def test_the_environment_limits_what_is_loaded(install: Install) -> None:
 @pytest.mark.parametrize(("role", "name", "message"), [
     ("sampler", "huen", "no sampler named 'huen'; did you mean 'heun'\\? known: "),
     ("sampler", "qqq", "no sampler named 'qqq'; known: "),
-    ("samplr", "deis", "no role named 'samplr'; did you mean 'sampler'\\?"),
+    ("samplr", "deis", "no role named 'samplr'; did you mean 'sampler'\\? known: "),
+    ("foo", "deis", "no role named 'foo'; known: process, "),
 ])  # fmt: skip
 def test_an_unknown_name_is_answered_with_the_known_ones(role: str, name: str, message: str) -> None:
     with pytest.raises(UnknownComponent, match=message):

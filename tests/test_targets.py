@@ -198,6 +198,14 @@ def test_using_a_target_changes_nothing_about_it(target):
         target.__setattr__(next(iter(type(target).model_fields)), ())
 
 
+def test_a_variance_will_do_for_a_covariance_and_the_dimension_follows_the_mean():
+    short, long = Gaussian(mean=(1, 2), covariance=4), Gaussian(mean=(1, 2), covariance=((4, 0), (0, 4)))
+    y, rho = torch.randn(3, 2, dtype=F64), torch.full((1, 1), 0.7, dtype=F64)
+    assert torch.equal(short.denoise(y, rho), long.denoise(y, rho))
+    assert torch.equal(short.moments()[1], long.moments()[1])
+    assert torch.equal(Gaussian(mean=(0, 0, 0)).moments()[1], torch.eye(3, dtype=F64))
+
+
 def test_numbers_will_do_for_means_on_the_line():
     assert Mixture(weights=(1, 1), means=(-1, 2.5), covariances=(1, 1)).means == ((-1.0,), (2.5,))
 
@@ -219,7 +227,8 @@ def test_numbers_will_do_for_means_on_the_line():
             "covariance 1 differs from its transpose by 0.5",
         ),
         (lambda: Gaussian(mean=()), "at least 1 item"),
-        (lambda: Gaussian(mean=(0, 0)), r"rows of lengths \[1\]; a mean of length 2 needs 2 rows of 2 numbers"),
+        (lambda: Gaussian(mean=(0, 0), covariance=((1,),)), r"rows of lengths \[1\]; .* a matrix of 2 x 2 numbers"),
+        (lambda: Gaussian(covariance=-2), "covariance is -2; a variance must be positive"),
         (lambda: Gaussian(covariance=((-1,),)), "eigenvalue -1"),
         (lambda: Gaussian(mean=(0, 0), covariance=((1, 0.5), (0, 1))), "differs from its transpose by 0.5"),
     ],

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import Tensor, nn
 
 from samplerhub import read_tensors, write_tensors
-from samplerhub.errors import UnusableFile
+from samplerhub.errors import InvalidSetting, UnusableFile
 from samplerhub_models.mlp import MLP
 from samplerhub_models.unet import UNet
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {"unet": UNet, "mlp": MLP}
+Size = Annotated[int, Field(ge=1)]
 
 
 class Design(BaseModel):
@@ -23,11 +25,11 @@ class Design(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: Literal["unet", "mlp"]
-    shape: tuple[int, ...]
+    shape: tuple[Size, ...]
     """Shape of one sample."""
-    sizes: dict[str, int] = {}
+    sizes: dict[str, Size] = {}
     """Keyword arguments of the architecture."""
-    sigma_data: float
+    sigma_data: float = Field(gt=0, allow_inf_nan=False)
     """Standard deviation of the data."""
     recipe: dict[str, JsonValue] = {}
     """How the weights came about."""
@@ -41,6 +43,9 @@ class Denoiser(nn.Module):
 
     with s = sigma_data.
 
+    Raises:
+        InvalidSetting: There is no network of that design.
+
     References:
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364, eq. 7
     """
@@ -48,7 +53,7 @@ class Denoiser(nn.Module):
     def __init__(self, design: Design) -> None:
         super().__init__()
         self.design = design
-        self.network: nn.Module = ARCHITECTURES[design.architecture](design.shape, **design.sizes)
+        self.network = _network(design)
 
     def forward(self, y: Tensor, rho: Tensor) -> Tensor:
         """Return D(y, rho), shape (n, *shape), for rho of shape (n, 1, ...) or (1, 1, ...)."""
@@ -56,6 +61,21 @@ class Denoiser(nn.Module):
         total = rho**2 + s**2
         F: Tensor = self.network(y / total.sqrt(), rho.flatten().log() / 4)
         return s**2 / total * y + rho * s / total.sqrt() * F
+
+
+def _network(design: Design) -> nn.Module:
+    architecture = ARCHITECTURES[design.architecture]
+    _, *known = inspect.signature(architecture).parameters
+    for name in design.sizes:
+        if name not in known:
+            raise InvalidSetting(f"sizes: {design.architecture} has no {name!r}; it has {', '.join(known)}")
+    try:
+        return architecture(design.shape, **design.sizes)
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidSetting(
+            f"{design.architecture} for data of shape {design.shape} with sizes = {design.sizes}: {reason}"
+        ) from error
 
 
 def write_denoiser(denoiser: Denoiser, file: Path) -> None:
@@ -72,13 +92,18 @@ def read_denoiser(file: Path) -> Denoiser:
     """
     weights, header = read_tensors(file)
     try:
-        denoiser = Denoiser(Design.model_validate(json.loads(header["samplerhub"])))
-        denoiser.network.load_state_dict(weights)
-    except (KeyError, ValueError, ValidationError) as error:
+        design = Design.model_validate(json.loads(header["samplerhub"]))
+    except (KeyError, ValueError) as error:
         raise UnusableFile(
             f"{file} holds tensors, but its header describes no denoiser; write weights with `samplerhub train`"
         ) from error
-    except (RuntimeError, TypeError) as error:
+    try:
+        denoiser = Denoiser(design)
+    except InvalidSetting as error:
+        raise UnusableFile(f"{file}: its header describes a network that cannot be built: {error}") from error
+    try:
+        denoiser.network.load_state_dict(weights)
+    except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UnusableFile(f"{file}: its weights do not fit the network that its header describes: {reason}") from error
     return denoiser.eval().requires_grad_(False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from samplerhub import Component, Progress, Target, normal, read_tensors, stream, write_tensors
-from samplerhub.errors import InvalidSetting, UnusableFile
-from samplerhub_models.denoiser import Denoiser, Design, write_denoiser
+from samplerhub import Component, Progress, Target, normal, stream
+from samplerhub.errors import InvalidSetting
+from samplerhub_models.denoiser import Denoiser, Design, Size, write_denoiser
+from samplerhub_models.state import TrainingState
 
 
 class DenoisingScoreMatching(Component):
@@ -25,8 +25,8 @@ class DenoisingScoreMatching(Component):
         loss = E [ (rho^2 + s^2)/(rho s)^2 |D(y, rho) - x_0|^2 ],    s = sigma_data
 
     by AdamW with a short warm-up and a cosine decay; the weights that are written are a moving average over the last
-    steps. Training that was interrupted goes on where it was when the same command is given again, and ends with the
-    same weights.
+    steps. Training that was interrupted goes on when the same command is given again, and ends with the same weights:
+    from where it was if the generator was closed, else from where it was saved last.
 
     References:
         A Connection between Score Matching and Denoising Autoencoders (Vincent, 2011), doi:10.1162/NECO_a_00142
@@ -51,7 +51,7 @@ class DenoisingScoreMatching(Component):
     """Reach of the moving average of the weights, as a share of the steps so far."""
     architecture: Literal["auto", "unet", "mlp"] = "auto"
     """unet for images (c, h, w), mlp for vectors; auto: by the shape of the target."""
-    sizes: dict[str, int] = {}
+    sizes: dict[str, Size] = {}
     """Sizes of the architecture that differ from its defaults, as JSON: {"channels": 64}."""
     train_device: str = "cpu"
     """Where to train."""
@@ -63,15 +63,15 @@ class DenoisingScoreMatching(Component):
         design = self._design(target, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            denoiser = Denoiser(design).to(self.train_device)
+            denoiser = Denoiser(design).to(self._device())
         mean = copy.deepcopy(denoiser).requires_grad_(False)
         theta: list[Tensor] = list(denoiser.parameters())
         theta_mean: list[Tensor] = list(mean.parameters())
         optimizer = torch.optim.AdamW(theta, self.rate, betas=(0.9, 0.99), weight_decay=self.weight_decay)
 
-        state = _State(file.with_name(f"{file.stem}.partial{file.suffix}"), design, denoiser, mean, optimizer)
-        loss_mean = 0.0
-        for k in range(state.load(), self.steps):
+        state = TrainingState(file.with_name(f"{file.stem}.partial{file.suffix}"), design, denoiser, mean, optimizer)
+        loss_mean, start = 0.0, state.load()
+        for k in range(start, self.steps):
             for group in optimizer.param_groups:
                 group["lr"] = (
                     self.rate * min(1, (k + 1) / (self.warmup + 1)) * (1 + math.cos(math.pi * k / self.steps)) / 2
@@ -86,10 +86,14 @@ class DenoisingScoreMatching(Component):
             with torch.no_grad():
                 torch._foreach_lerp_(theta_mean, theta, 1 - math.exp(-1 / (self.average * max(k, 10))))
 
-            loss_mean += (loss.item() - loss_mean) / min(k + 1, 500)
+            loss_mean += (loss.item() - loss_mean) / min(k + 1 - start, 500)
             if (k + 1) % self.save_every == 0:
                 state.save(k + 1)
-            yield Progress(k + 1, self.steps, f"loss {loss_mean:.4f}")
+            try:
+                yield Progress(k + 1, self.steps, f"loss {loss_mean:.4f}")
+            except GeneratorExit:
+                state.save(k + 1)
+                raise
         write_denoiser(mean, file)
         state.remove()
 
@@ -108,62 +112,19 @@ class DenoisingScoreMatching(Component):
         architecture = ("mlp" if len(shape) == 1 else "unet") if self.architecture == "auto" else self.architecture
         if len(shape) != (1 if architecture == "mlp" else 3):
             raise InvalidSetting(f"architecture = {architecture!r} is not for data of shape {shape}")
-        x0 = target.sample(16_384, stream(seed, "sigma-data"))
+        sigma_data = float(target.sample(16_384, stream(seed, "sigma-data")).double().std())
+        if not 0 < sigma_data < math.inf:
+            raise InvalidSetting(
+                f"samples of the target have standard deviation {sigma_data:g}; there is nothing to learn"
+            )
         recipe = {"target": type(target).__name__, "seed": seed, **self.model_dump(mode="json")}
-        return Design(
-            architecture=architecture, shape=shape, sizes=self.sizes, sigma_data=float(x0.double().std()), recipe=recipe
-        )
+        return Design(architecture=architecture, shape=shape, sizes=self.sizes, sigma_data=sigma_data, recipe=recipe)
 
-
-class _State:
-    """The state of a training in a file of its own, until the training is complete."""
-
-    def __init__(
-        self, file: Path, design: Design, denoiser: Denoiser, mean: Denoiser, optimizer: torch.optim.Optimizer
-    ) -> None:
-        self.file = file
-        self.design = design.model_dump_json()
-        self.modules = {"weights": denoiser, "mean": mean}
-        self.optimizer = optimizer
-
-    def save(self, step: int) -> None:
-        """Write weights, moving average and the optimiser's moments."""
-        tensors = {f"{kind}/{name}": t.cpu() for kind, m in self.modules.items() for name, t in m.state_dict().items()}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{i}/{name}": t.cpu() for name, t in moments.items()}
-        write_tensors(self.file, tensors, {"design": self.design, "step": str(step)})
-
-    def load(self) -> int:
-        """Take up the state of an earlier training of the same design, and return its step; 0 where there is none."""
-        if not self.file.exists():
-            return 0
-        tensors, header = read_tensors(self.file)
-        if header.get("design") != self.design:
-            raise UnusableFile(
-                f"{self.file} holds the state of another training ({_difference(header.get('design'), self.design)}); "
-                "delete it to start anew, or choose another --out"
-            )
-        for kind, module in self.modules.items():
-            prefix = f"{kind}/"
-            module.load_state_dict(
-                {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-            )
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, t in tensors.items():
-            if name.startswith("optimizer/"):
-                _, i, moment = name.split("/")
-                state.setdefault(int(i), {})[moment] = t
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        return int(header["step"])
-
-    def remove(self) -> None:
-        """Delete the file: the training is complete."""
-        self.file.unlink(missing_ok=True)
-
-
-def _difference(there: str | None, here: str) -> str:
-    """Name what differs between two designs."""
-    old, new = json.loads(there or "{}"), json.loads(here)
-    old, new = {**old, **old.pop("recipe", {})}, {**new, **new.pop("recipe", {})}
-    changes = [f"{key} was {old.get(key)}, is {new[key]}" for key in new if old.get(key) != new[key]]
-    return ", ".join(changes) or "no design"
+    def _device(self) -> torch.device:
+        try:
+            torch.zeros(1, device=self.train_device).item()
+            return torch.device(self.train_device)
+        except (RuntimeError, AssertionError, ImportError) as error:
+            raise InvalidSetting(
+                f"train_device = {self.train_device!r} cannot be used: {str(error).splitlines()[0]}"
+            ) from error

@@ -50,6 +50,8 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         colors, height, width = shape
+        if height % 2 or width % 2:
+            raise ValueError(f"the sides of an image must be even, and these are {height} and {width}")
         self.embed = NoiseEmbedding(embedding)
         self.conv_in = nn.Conv2d(colors, channels, 3, padding=1)
         self.position = nn.Parameter(torch.zeros(channels, height, width))

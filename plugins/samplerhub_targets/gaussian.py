@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from samplerhub import Component, broadcast
+from samplerhub_targets.covariance import Covariance, check_covariance, matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,24 +41,12 @@ class Gaussian(Component):
 
     mean: tuple[float, ...] = Field((0.0,), min_length=1)
     """The mean; its length is the dimension."""
-    covariance: tuple[tuple[float, ...], ...] = ((1.0,),)
-    """The covariance matrix, row by row; symmetric and positive definite."""
+    covariance: Covariance = 1.0
+    """The covariance: a variance (times the identity), or a symmetric positive definite matrix, row by row."""
 
     @model_validator(mode="after")
     def _covariance_fits(self) -> Gaussian:
-        d = len(self.mean)
-        if len(self.covariance) != d or any(len(row) != d for row in self.covariance):
-            rows = [len(row) for row in self.covariance]
-            raise ValueError(
-                f"covariance has rows of lengths {rows}; a mean of length {d} needs {d} rows of {d} numbers"
-            )
-        matrix = torch.tensor(self.covariance, dtype=torch.float64)
-        skew = (matrix - matrix.T).abs().max().item()
-        if skew > 1e-9 * matrix.abs().max().item():
-            raise ValueError(f"covariance differs from its transpose by {skew:g}; it must be symmetric")
-        smallest = torch.linalg.eigvalsh(matrix)[0].item()
-        if smallest <= 0:
-            raise ValueError(f"covariance has the eigenvalue {smallest:g}; all of them must be positive")
+        check_covariance(self.covariance, len(self.mean))
         return self
 
     @property
@@ -84,7 +73,7 @@ class Gaussian(Component):
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Return mean (d,) and covariance (d, d), float64."""
-        return torch.tensor(self.mean, dtype=torch.float64), torch.tensor(self.covariance, dtype=torch.float64)
+        return torch.tensor(self.mean, dtype=torch.float64), matrix(self.covariance, len(self.mean))
 
     def denoise(self, y: Tensor, rho: Tensor) -> Tensor:
         """Return E[x_0 | x_0 + rho eps = y], shape (n, d)."""
@@ -113,8 +102,8 @@ class Gaussian(Component):
 
     @cached_property
     def _axes(self) -> _Axes:
-        mean, matrix = self.moments()
-        if matrix.equal(matrix.diagonal().diag()):
-            return _Axes(mean, matrix.diagonal(), None)
-        variances, axes = torch.linalg.eigh(matrix)
+        mean, S = self.moments()
+        if S.equal(S.diagonal().diag()):
+            return _Axes(mean, S.diagonal(), None)
+        variances, axes = torch.linalg.eigh(S)
         return _Axes(mean, variances, axes)

@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 
 from samplerhub import Component, broadcast
+from samplerhub_targets.covariance import Covariance, check_covariance, matrix
 
-Matrix = tuple[tuple[float, ...], ...]
 DIRECT = 4
 """Up to this dimension distances are summed coordinate by coordinate; above it they come from one matrix product."""
 
@@ -78,7 +78,7 @@ class Mixture(Component):
     """Weights of the components, positive; they are divided by their sum."""
     means: Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_as_points)] = ((-1.0,), (0.1,))
     """Means of the components, a point each; in one dimension numbers will do."""
-    covariances: tuple[float | Matrix, ...] = (0.04, 0.01)
+    covariances: tuple[Covariance, ...] = (0.04, 0.01)
     """Covariances of the components: a variance (times the identity), or a symmetric positive definite matrix."""
 
     @model_validator(mode="after")
@@ -95,7 +95,7 @@ class Mixture(Component):
                 f"means have lengths {[len(mu) for mu in self.means]}; all need the same length, 1 or more"
             )
         for i, S in enumerate(self.covariances):
-            _check_covariance(i, S, d)
+            check_covariance(S, d, f"covariance {i}")
         return self
 
     @property
@@ -170,9 +170,7 @@ class Mixture(Component):
     def _fields(self) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised weights (K,), means (K, d) and covariances (K, d, d), float64."""
         w, mu = (torch.tensor(field, dtype=torch.float64) for field in (self.weights, self.means))
-        eye = torch.eye(mu.shape[1], dtype=torch.float64)
-        S = [torch.tensor(S, dtype=torch.float64) for S in self.covariances]
-        return w / w.sum(), mu, torch.stack([S_i * eye if S_i.ndim == 0 else S_i for S_i in S])
+        return w / w.sum(), mu, torch.stack([matrix(S, mu.shape[1]) for S in self.covariances])
 
     @cached_property
     def _parts(self) -> _Parts:
@@ -206,22 +204,3 @@ def _squared_distances(mu: Tensor, y: Tensor) -> Tensor:
     mu_c, y_c = mu.double() - centre, y.double() - centre
     q = torch.addmm(mu_c.square().sum(1), y_c, mu_c.T, alpha=-2) + y_c.square().sum(1, keepdim=True)
     return q.clamp(min=0).to(y).T
-
-
-def _check_covariance(i: int, S: float | Matrix, d: int) -> None:
-    if isinstance(S, float):
-        if S <= 0:
-            raise ValueError(f"covariance {i} is {S:g}; a variance must be positive")
-        return
-    if len(S) != d or any(len(row) != d for row in S):
-        lengths = [len(row) for row in S]
-        raise ValueError(
-            f"covariance {i} has rows of lengths {lengths}; it must be a variance or {d} rows of {d} numbers"
-        )
-    matrix = torch.tensor(S, dtype=torch.float64)
-    skew = (matrix - matrix.T).abs().max().item()
-    if skew > 1e-9 * matrix.abs().max().item():
-        raise ValueError(f"covariance {i} differs from its transpose by {skew:g}; it must be symmetric")
-    smallest = torch.linalg.eigvalsh(matrix)[0].item()
-    if smallest <= 0:
-        raise ValueError(f"covariance {i} has the eigenvalue {smallest:g}; all of them must be positive")

@@ -32,7 +32,7 @@ def _version(wanted: bool) -> None:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Role = Annotated[str, typer.Argument(metavar="ROLE", help=f"One of {', '.join(ROLES)}.")]
 RoleOrAll = Annotated[str | None, typer.Argument(metavar="[ROLE]", help=f"One of {', '.join(ROLES)}; default: all.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `samplerhub list ROLE`.")]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="A name from `samplerhub list ROLE`.")]
 Version = Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
 
 
@@ -58,18 +58,19 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
         list_components(registry, role, as_json)
 
     @app.command()
-    def show(role: Role, name: Name, as_json: Json = False) -> None:
+    def show(role: Role, name: Name = None, as_json: Json = False) -> None:
         """Explain a component: its formula, its options, where it comes from."""
-        from samplerhub.cli.listing import show_component
+        from samplerhub.cli.listing import role_and_name, show_component
 
-        show_component(registry, role, name, as_json)
+        show_component(registry, *role_and_name(registry, "show", role, name), as_json)
 
     @app.command()
-    def check(role: Role, name: Name, as_json: Json = False) -> None:
+    def check(role: Role, name: Name = None, as_json: Json = False) -> None:
         """Measure what a component promises: orders, evaluations, laws; exit code 1 where something does not hold."""
         from samplerhub.cli.checking import check_one
+        from samplerhub.cli.listing import role_and_name
 
-        check_one(registry, role, name, as_json)
+        check_one(registry, *role_and_name(registry, "check", role, name), as_json)
 
     @app.command()
     def plugins(as_json: Json = False) -> None:

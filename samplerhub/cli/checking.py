@@ -79,9 +79,9 @@ def _findings(registry: Registry, role: str, name: str) -> Iterator[Finding]:
 def _defaults(registry: Registry, role: str) -> dict[str, Any]:
     """Return every component of a role that can be made without arguments, by name."""
     made = {}
-    for registered in registry.entries(role):
+    for name in map(registry.spelled, registry.entries(role)):
         try:
-            made[registered.entry.name] = build(role, Choice(name=registered.entry.name), registry)
+            made[name] = build(role, Choice(name=name), registry)
         except SamplerhubError:
             continue
     return made

@@ -6,8 +6,9 @@ import inspect
 import json
 from typing import TYPE_CHECKING
 
+from samplerhub.errors import InvalidSetting
 from samplerhub.plugin import ROLES
-from samplerhub.registry import OWN, Registered, Registry
+from samplerhub.registry import OWN, Registered, Registry, among
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -25,6 +26,21 @@ def list_components(registry: Registry, role: str | None, as_json: bool) -> None
     render.groups({title: rows or [("none", "")] for title, rows in texts.items()})
 
 
+def role_and_name(registry: Registry, command: str, role: str, name: str | None) -> tuple[str, str]:
+    """Return both; where only one word was given, say what the other may be.
+
+    Raises:
+        InvalidSetting: There is but one word.
+    """
+    if name is not None:
+        return role, name
+    if role in ROLES:
+        raise InvalidSetting(f"Missing argument 'NAME': `samplerhub list {role}` lists them")
+    roles = [one for one in ROLES if any(role == r.entry.name for r in registry.entries(one))]
+    meant = " or ".join(f"`samplerhub {command} {one} {role}`" for one in roles)
+    raise InvalidSetting(f"Missing argument 'ROLE'{f': did you mean {meant}?' if meant else among(role, ROLES)}")
+
+
 def show_component(registry: Registry, role: str, name: str, as_json: bool) -> None:
     """Show all there is to know about a component."""
     from samplerhub.cli import render
@@ -39,7 +55,7 @@ def show_component(registry: Registry, role: str, name: str, as_json: bool) -> N
             "documentation": text,
             "references": references,
             "schema": component.model_json_schema(),
-            "example": _example(registered, component),
+            "example": _example(registered, registry),
         }
         render.machine_readable(json.dumps(facts, indent=2))
         return
@@ -51,7 +67,7 @@ def show_component(registry: Registry, role: str, name: str, as_json: bool) -> N
     if fields:
         render.lines(["", "Options:"])
         render.definitions((f"--{role}.{field.name} {field.type}", field.limits, field.help) for field in fields)
-    render.lines(["", "Example:", f"    {_example(registered, component)}"])
+    render.lines(["", "Example:", f"    {_example(registered, registry)}"])
 
 
 def list_plugins(registry: Registry, as_json: bool) -> None:
@@ -102,12 +118,8 @@ def _documentation(component: type[BaseModel]) -> tuple[str, list[str]]:
     return text.strip(), [line.strip() for line in references.splitlines() if line.strip()]
 
 
-def _example(registered: Registered, component: type[BaseModel]) -> str:
-    """Return a command that uses the component and sets one of its fields."""
-    from samplerhub.cli.fields import described
-
-    role, name = registered.entry.role, registered.entry.name
+def _example(registered: Registered, registry: Registry) -> str:
+    """Return a command that uses the component."""
+    role = registered.entry.role
     command = "train" if role == "trainer" else "run"
-    field = next((f for f in described(component).values() if f.default not in (None, "none")), None)
-    setting = f" --{role}.{field.name} {field.default}" if field else ""
-    return f"samplerhub {command} --{role} {name}{setting}"
+    return f"samplerhub {command} --{role} {registry.spelled(registered)}"

@@ -11,8 +11,9 @@ import typer
 from pydantic import BaseModel, JsonValue
 
 from samplerhub.cli.fields import described, value_of
-from samplerhub.errors import InvalidSetting
-from samplerhub.registry import did_you_mean
+from samplerhub.errors import InvalidSetting, UnknownComponent
+from samplerhub.plugin import ROLES
+from samplerhub.registry import Registry, among, did_you_mean
 
 FLAGS = ("--json", "--quiet", "--help")
 
@@ -21,13 +22,21 @@ FLAGS = ("--json", "--quiet", "--help")
 class Scan:
     """What stands on the command line, before it is known which options there are."""
 
-    options: tuple[tuple[str, str], ...]
+    options: tuple[tuple[str, str | None], ...]
+    """Names and values; None where no value follows."""
     positional: tuple[str, ...]
     help: bool
 
     def values(self, option: str) -> list[str]:
-        """Return the values given to an option, in order."""
-        return [value for name, value in self.options if name == option]
+        """Return the values given to an option, in order.
+
+        Raises:
+            InvalidSetting: It stands there without a value.
+        """
+        given = [value for name, value in self.options if name == option]
+        if not all(given) and not self.help:
+            raise InvalidSetting(f"{option} needs a value")
+        return [value for value in given if value]
 
     def last(self, option: str) -> str | None:
         """Return the value given to an option last."""
@@ -53,9 +62,9 @@ def scan(arguments: Sequence[str]) -> Scan:
         if argument.startswith("--"):
             name, equals, value = argument.partition("=")
             follows = bool(rest) and not rest[0].startswith("--")
-            options.append((name, value if equals or not follows else rest.pop(0)))
+            options.append((name, value if equals else rest.pop(0) if follows else None))
         elif argument.startswith("-") and len(argument) > 1:
-            options.append((argument[:2], argument[2:] or (rest.pop(0) if rest else "")))
+            options.append((argument[:2], argument[2:] or (rest.pop(0) if rest else None)))
         else:
             positional.append(argument)
     return Scan(tuple(options), tuple(positional), "--help" in arguments)
@@ -113,12 +122,14 @@ class FieldOptions:
     def check(self, given: Scan) -> None:
         """Raise `InvalidSetting` for an option that is ambiguous, or that none of the chosen components has."""
         known = self._reserved | {option.long for option in self.options} | self._owners.keys()
-        for name, _ in given.options:
+        for name, value in given.options:
             owners = self._owners.get(name, [])
             if len(owners) > 1:
                 raise InvalidSetting(f"{name} is ambiguous: write {' or '.join(option.long for option in owners)}")
             if name not in known:
                 raise InvalidSetting(self._unknown(name, known))
+            if value is None:
+                raise InvalidSetting(f"{name} needs a value")
 
     def parameters(self) -> list[inspect.Parameter]:
         """Return the options as parameters for typer, a help panel for each component."""
@@ -142,7 +153,7 @@ class FieldOptions:
         prefix = name.rpartition(".")[0]
         of_component = [option.long for option in self.options if option.long.startswith(f"{prefix}.")]
         if prefix and of_component:
-            return f"no option {name}{did_you_mean(name, of_component) or ';'} there are {', '.join(of_component)}"
+            return f"no option {name}{among(name, of_component, 'there are')}"
         chosen = dict.fromkeys(f"{option.chosen.role} {option.chosen.name}" for option in self.options)
         hint = did_you_mean(name, known) or ";"
         return f"no option {name}{hint} options depend on the chosen components; with options are {', '.join(chosen)}"
@@ -162,6 +173,17 @@ class FieldOptions:
 def parameter(name: str, kind: Any, info: Any) -> inspect.Parameter:
     """Return an optional parameter of a command, None where it is not given."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
+
+
+def role_parameter(role: str, registry: Registry, otherwise: str = "none") -> inspect.Parameter:
+    """Return the option that chooses a component, or several metrics."""
+    try:
+        default = registry.spelled(registry.default(role))
+    except UnknownComponent:
+        default = otherwise
+    text = f"{ROLES[role][:1].upper()}{ROLES[role][1:]} (default: {default})."
+    info = typer.Option(f"--{role}", metavar="NAME", help=text, rich_help_panel="Components")
+    return parameter(role, list[str] | None if role == "metric" else str | None, info)
 
 
 def extended(command: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> Callable[..., None]:

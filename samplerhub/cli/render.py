@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from samplerhub import protocols
+
+FILLING = re.compile(r" +((?:\x1b\[[\d;]*m)*)$", re.M)
+"""Blanks at the end of a line, but for the colours that end there."""
 
 
 def note(message: str, style: str = "") -> None:
@@ -30,7 +34,17 @@ def error(message: str) -> None:
 def lines(texts: Iterable[str]) -> None:
     """Print lines as they are."""
     for text in texts:
-        Console(highlight=False).print(Text(text), soft_wrap=True)
+        _show(Text(text), soft_wrap=True)
+
+
+def _show(*parts: RenderableType, soft_wrap: bool = False) -> None:
+    """Print on stdout, less the blanks with which tables fill their lines."""
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part, soft_wrap=soft_wrap)
+    sys.stdout.write(FILLING.sub(r"\1", capture.get()))
+    sys.stdout.flush()
 
 
 @contextmanager
@@ -61,23 +75,21 @@ def pairs(rows: Iterable[tuple[str, str]]) -> None:
     table.add_column(overflow="fold")
     for name, text in rows:
         table.add_row(name, Text(text))
-    Console(highlight=False).print(table)
+    _show(table)
 
 
 def groups(tables: Mapping[str, Sequence[tuple[str, str]]]) -> None:
     """Print titles, with names and texts in one pair of columns below each."""
-    console = Console(highlight=False)
     width = max((len(name) for rows in tables.values() for name, _ in rows), default=0)
     for i, (title, rows) in enumerate(tables.items()):
         if i:
-            console.print()
-        console.print(Text(title, "bold"))
+            _show("")
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column(style="cyan", no_wrap=True, min_width=width)
         table.add_column(overflow="fold")
         for name, text in rows:
             table.add_row(name, Text(text))
-        console.print(Padding(table, (0, 0, 0, 2)))
+        _show(Text(title, "bold"), Padding(table, (0, 0, 0, 2)))
 
 
 def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -87,15 +99,14 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(table)
+    _show(table)
 
 
 def definitions(rows: Iterable[tuple[str, str, str]]) -> None:
     """Print terms, a remark beside each, and a text below it."""
-    console = Console(highlight=False)
     for term, remark, text in rows:
-        console.print(Padding(Text.assemble((term, "cyan"), "  ", (remark, "dim")), (0, 0, 0, 2)))
-        console.print(Padding(Text(text), (0, 0, 0, 6)))
+        title = Text.assemble((term, "cyan"), "  ", (remark, "dim"))
+        _show(Padding(title, (0, 0, 0, 2)), Padding(Text(text), (0, 0, 0, 6)))
 
 
 def finding(passed: bool, check: str, about: str, expected: str, outcome: str) -> None:
@@ -103,7 +114,7 @@ def finding(passed: bool, check: str, about: str, expected: str, outcome: str) -
     mark = ("ok   ", "green") if passed else ("FAILS", "bold red")
     what = f"  {check:<12}{about}: " if about else f"  {check}: "
     text = f"{outcome}" if outcome == "holds" else f"{outcome} (expected: {expected})"
-    Console(highlight=False).print(Text.assemble(mark, what, text), soft_wrap=True)
+    _show(Text.assemble(mark, what, text), soft_wrap=True)
 
 
 def measured(value: float, stderr: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -14,10 +13,9 @@ import typer
 from pydantic import BaseModel
 
 from samplerhub.assembly import assemble, complete, differences, named
-from samplerhub.cli.options import FieldOptions, extended, parameter, scan
+from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
 from samplerhub.cli.selection import Selection, select_for_run
 from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
-from samplerhub.plugin import ROLES
 from samplerhub.protocols import Budgeted
 from samplerhub.registry import Registry
 
@@ -32,8 +30,8 @@ def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., N
     """Return the command with the options of the components that the arguments choose."""
     given = scan(arguments)
     selection = select_for_run(given, registry)
-    roles = [f"--{role}" for role in (*RUN_ROLES, "metric")]
-    fields = FieldOptions(selection.chosen, reserved=(*roles, *RUN_OPTIONS))
+    choosing = (f"--{role}" for role in (*RUN_ROLES, "metric"))
+    fields = FieldOptions(selection.chosen, reserved=(*choosing, *RUN_OPTIONS))
     if not given.help:
         fields.check(given)
 
@@ -52,7 +50,9 @@ def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., N
         seed: Annotated[
             int | None, typer.Option(metavar="N", help="The same seed, the same samples (default: 0).")
         ] = None,
-        dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="float32 (default), float64, bfloat16.")] = None,
+        dtype: Annotated[
+            str | None, typer.Option(metavar="TYPE", help="float32 (default), float64, bfloat16, float16.")
+        ] = None,
         device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu (default), cuda, cuda:1, mps.")] = None,
         batch: Annotated[
             int | None, typer.Option(metavar="N", help="Samples through the model at a time; changes no sample.")
@@ -74,17 +74,8 @@ def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., N
         config = _with_options(selection, fields, options, settings)
         _run(config, registry, selection.manifest, out, as_json, quiet)
 
-    return extended(run, [*_role_parameters(registry), *fields.parameters()])
-
-
-def _role_parameters(registry: Registry) -> list[inspect.Parameter]:
-    parameters = []
-    for role in (*RUN_ROLES, "metric"):
-        default = next((r.entry.name for r in registry.entries(role) if r.entry.default), "as the target suggests")
-        text = f"{ROLES[role][:1].upper()}{ROLES[role][1:]} (default: {default})."
-        info = typer.Option(f"--{role}", metavar="NAME", help=text, rich_help_panel="Components")
-        parameters.append(parameter(role, list[str] | None if role == "metric" else str | None, info))
-    return parameters
+    roles = [role_parameter(role, registry, "as the target suggests") for role in (*RUN_ROLES, "metric")]
+    return extended(run, [*roles, *fields.parameters()])
 
 
 def _with_options(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from samplerhub.assembly import complete, metric_keys
+from samplerhub.assembly import complete, metric_keys, named_choice
 from samplerhub.cli.fields import value_of
 from samplerhub.cli.options import Chosen, Scan
 from samplerhub.config import RUN_ROLES, Choice, RunConfig, read_manifest
@@ -26,7 +26,7 @@ class Selection:
 
 def select_for_run(given: Scan, registry: Registry) -> Selection:
     """Return the components of ``run``; where help is asked for, only those that are named."""
-    config, manifest = _from_files(given)
+    config, manifest = _from_files(given, registry)
     names = {role: name for role in RUN_ROLES if (name := given.last(f"--{role}")) is not None}
     metrics = tuple(Choice(name=name) for name in given.values("--metric")) or None
     named = RunConfig(components={role: Choice(name=name) for role, name in names.items()}, metrics=metrics)
@@ -36,7 +36,7 @@ def select_for_run(given: Scan, registry: Registry) -> Selection:
             config = complete(_with_target_fields(config, given, registry, bare=True), registry)
         except InvalidSetting:  # the bare options may be another component's; if not, assembling says what is wrong
             config = complete(_with_target_fields(config, given, registry, bare=False), registry)
-    wanted = [(role, choice.name, role) for role, choice in config.components.items() if choice.name]
+    wanted = [(role, choice.name, role) for role, choice in config.components.items() if choice.name is not None]
     keys = metric_keys(config)
     for key, metric in zip(keys, config.metrics or ()):
         wanted.append(("metric", str(metric.name), "metric" if len(keys) == 1 else f"metric.{key}"))
@@ -48,17 +48,19 @@ def select_for_training(given: Scan, registry: Registry) -> tuple[Chosen, ...]:
     """Return the target and the trainer of ``train``; where help is asked for, only those that are named."""
     names = {role: given.last(f"--{role}") for role in ("target", "trainer")}
     if not given.help:
-        names = {role: name or registry.default(role).entry.name for role, name in names.items()}
-    return tuple(Chosen(role, name, registry.load(role, name), role) for role, name in names.items() if name)
+        names = {role: named_choice(role, Choice(name=name), registry).name for role, name in names.items()}
+    return tuple(
+        Chosen(role, name, registry.load(role, name), role) for role, name in names.items() if name is not None
+    )
 
 
-def _from_files(given: Scan) -> tuple[RunConfig, Manifest | None]:
+def _from_files(given: Scan, registry: Registry) -> tuple[RunConfig, Manifest | None]:
     config, manifest = RunConfig(), None
     source = given.last("--from")
     if source is not None:
         chosen = [role for role in (*RUN_ROLES, "metric") if given.values(f"--{role}")]
         manifest = read_manifest(Path(source))
-        config = RunConfig.from_manifest(manifest, chosen)
+        config = RunConfig.from_manifest(manifest, registry, chosen)
     if given.positional:
         config = RunConfig.from_toml(Path(given.positional[0])).over(config)
     return config, manifest
@@ -66,8 +68,8 @@ def _from_files(given: Scan) -> tuple[RunConfig, Manifest | None]:
 
 def _with_target_fields(config: RunConfig, given: Scan, registry: Registry, *, bare: bool) -> RunConfig:
     """Return the run with the fields that the command line gives its target: what it suggests depends on them."""
-    target = config.components.get("target", Choice())
-    component = registry.load("target", target.name or registry.default("target").entry.name)
+    target = named_choice("target", config.components.get("target"), registry)
+    component = registry.load("target", str(target.name))
     fields = dict(target.fields)
     for name, info in component.model_fields.items():
         option = name.replace("_", "-")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Annotated, Any
 
 import typer
 
 from samplerhub.assembly import build
-from samplerhub.cli.options import FieldOptions, extended, parameter, scan
+from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
 from samplerhub.cli.selection import select_for_training
 from samplerhub.config import Choice
-from samplerhub.plugin import ROLES
 from samplerhub.protocols import Target, Trainer
 from samplerhub.registry import Registry
 
@@ -45,15 +46,8 @@ def train_command(arguments: Sequence[str], registry: Registry) -> Callable[...,
         assert isinstance(trainer, Trainer)
         _train(target, trainer, out or Path(f"{names['target'].rpartition(':')[2]}.safetensors"), seed, quiet)
 
-    return extended(train, [*(_role(role, registry) for role in ("target", "trainer")), *fields.parameters()])
-
-
-def _role(role: str, registry: Registry) -> inspect.Parameter:
-    default = next((f" (default: {r.entry.name})" for r in registry.entries(role) if r.entry.default), "")
-    text = f"{ROLES[role][:1].upper()}{ROLES[role][1:]}{default}."
-    return parameter(
-        role, str | None, typer.Option(f"--{role}", metavar="NAME", help=text, rich_help_panel="Components")
-    )
+    roles = [role_parameter(role, registry) for role in ("target", "trainer")]
+    return extended(train, [*roles, *fields.parameters()])
 
 
 def _train(target: Target, trainer: Trainer, out: Path, seed: int, quiet: bool) -> None:
@@ -61,11 +55,38 @@ def _train(target: Target, trainer: Trainer, out: Path, seed: int, quiet: bool) 
     from samplerhub.files import writable_folder
 
     writable_folder(out.parent)
+    training = trainer(target, out, seed)
     try:
-        with render.progress("training", quiet) as observe:
-            for progress in trainer(target, out, seed):
+        with render.progress("training", quiet) as observe, _held_back() as interrupted:
+            for progress in training:
                 observe(progress)
+                if interrupted():
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
-        render.note("interrupted; the same command takes the training up again")
+        if isinstance(training, Generator):
+            training.close()
+        render.note("interrupted; the same command takes the training up where it was saved last")
         raise typer.Exit(130) from None
     render.lines([render.shown(out)])
+
+
+@contextmanager
+def _held_back() -> Iterator[Callable[[], bool]]:
+    """Hold a Ctrl-C back until the trainer is between two steps, where its state is whole; a second one is let through.
+
+    Where Ctrl-C is someone else's business, or this is not the main thread, it is left alone.
+    """
+    held = []
+
+    def hold(*_: object) -> None:
+        held.append(True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler and current_thread() is main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, hold)
+    try:
+        yield lambda: bool(held)
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

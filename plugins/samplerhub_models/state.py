@@ -1,0 +1,87 @@
+"""The state of a training: a file of its own until the training is complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from samplerhub import read_tensors, write_tensors
+from samplerhub.errors import UnusableFile
+from samplerhub_models.denoiser import Denoiser, Design
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each parameter."""
+
+
+class TrainingState:
+    """Weights, their moving average and the optimiser's moments, in memory and in a file."""
+
+    def __init__(
+        self, file: Path, design: Design, denoiser: Denoiser, mean: Denoiser, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self.file = file
+        self.design = design
+        self.modules = {"weights": denoiser, "mean": mean}
+        self.optimizer = optimizer
+
+    def save(self, step: int) -> None:
+        """Write the state after so many steps."""
+        tensors = {f"{kind}/{name}": t.cpu() for kind, m in self.modules.items() for name, t in m.state_dict().items()}
+        for i, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{i}/{name}": moments[name].cpu() for name in MOMENTS}
+        write_tensors(self.file, tensors, {"design": self.design.model_dump_json(), "step": str(step)})
+
+    def load(self) -> int:
+        """Take up the state of an earlier training of the same design, and return its step; 0 where there is none.
+
+        Raises:
+            UnusableFile: The file holds the state of another training, or not all of it.
+        """
+        if not self.file.exists():
+            return 0
+        tensors, header = read_tensors(self.file)
+        if header.get("design") != self.design.model_dump_json():
+            raise UnusableFile(
+                f"{self.file} holds the state of another training ({self._difference(header.get('design', ''))}); "
+                "delete it to start anew, or choose another --out"
+            )
+        shapes, expected = {name: tuple(t.shape) for name, t in tensors.items()}, self._shapes()
+        wrong = sorted(name for name in shapes.keys() | expected if shapes.get(name) != expected.get(name))
+        if not header.get("step", "").isdecimal():
+            wrong.append("step")
+        if wrong:
+            raise UnusableFile(
+                f"{self.file} is not the whole state of a training: {wrong[0]} is missing or has another shape; "
+                "delete it to start anew"
+            )
+        for kind, module in self.modules.items():
+            module.load_state_dict({name: tensors[f"{kind}/{name}"] for name in module.state_dict()})
+        count = len(list(self.modules["weights"].parameters()))
+        moments = {i: {name: tensors[f"optimizer/{i}/{name}"] for name in MOMENTS} for i in range(count)}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        return int(header["step"])
+
+    def remove(self) -> None:
+        """Delete the file: the training is complete."""
+        self.file.unlink(missing_ok=True)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor in a file, by name."""
+        shapes = {
+            f"{kind}/{name}": tuple(t.shape) for kind, m in self.modules.items() for name, t in m.state_dict().items()
+        }
+        for i, theta in enumerate(self.modules["weights"].parameters()):
+            shapes |= {f"optimizer/{i}/{name}": () if name == "step" else tuple(theta.shape) for name in MOMENTS}
+        return shapes
+
+    def _difference(self, there: str) -> str:
+        """Name what differs between two designs."""
+        try:
+            old = Design.model_validate_json(there)
+        except ValidationError:
+            return "no design"
+        before, now = ({**design.model_dump(mode="json"), **design.recipe} for design in (old, self.design))
+        changes = [f"{key} was {before.get(key)}, is {now[key]}" for key in now if before.get(key) != now[key]]
+        return ", ".join(change for change in changes if not change.startswith("recipe ")) or "no design"
