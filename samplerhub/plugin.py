@@ -48,6 +48,8 @@ class Entry:
     """The first line of the component's docstring."""
     default: bool = False
     """Whether it is taken where the user names none for its role; samplerhub's own comes before any other's."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the same component."""
 
 
 @hookspec

@@ -119,7 +119,8 @@ class Registry:
             raise UnknownComponent(f"{role} {name!r} is offered by {len(found)} plugins: write {spelled}")
 
         plain = name.rpartition(":")[2]
-        message = f"no {role} named {name!r}{among(plain, sorted({r.entry.name for r in self.entries(role)}))}"
+        known = sorted({known for r in self.entries(role) for known in (r.entry.name, *r.entry.aliases)})
+        message = f"no {role} named {name!r}{among(plain, known)}"
         broken = [p.name for p in self.plugins if p.error]
         if broken:
             message += f" (plugins that failed, see `samplerhub plugins`: {', '.join(broken)})"
@@ -133,7 +134,8 @@ class Registry:
 
     def _offered(self, role: str, name: str) -> list[Registered]:
         source, _, plain = name.rpartition(":")
-        return [r for r in self.entries(role) if r.entry.name == plain and source in ("", r.plugin, r.distribution)]
+        named = (r for r in self.entries(role) if plain in (r.entry.name, *r.entry.aliases))
+        return [r for r in named if source in ("", r.plugin, r.distribution)]
 
     def default(self, role: str) -> Registered:
         """Return the component that is taken where the user names none.
@@ -236,8 +238,9 @@ def _what_is_wrong(entry: object) -> str | None:
         return f"{entry!r} has a field that is not a string"
     if entry.role not in ROLES:
         return f"{entry.name!r} has the unknown role {entry.role!r}{did_you_mean(entry.role, ROLES)}"
-    if not NAME.fullmatch(entry.name):
-        return f"{entry.role} {entry.name!r}: a name has lower case letters, digits and hyphens"
+    for name in (entry.name, *entry.aliases):
+        if not (isinstance(name, str) and NAME.fullmatch(name)):
+            return f"{entry.role} {name!r}: a name has lower case letters, digits and hyphens"
     if not TARGET.fullmatch(entry.target):
         return f'{entry.role} {entry.name!r}: target {entry.target!r} is not "package.module:Class"'
     return None

@@ -434,3 +434,9 @@ def test_contract(sampler: sh.GridSampler, process: sh.ForwardProcess, churn: fl
 def test_the_corrector_needs_a_second_order() -> None:
     with pytest.raises(ValueError, match="order 2 at least"):
         ExponentialAdams(order=1, corrector="moulton")
+
+
+def test_lms_is_another_name_of_ipndm_v() -> None:
+    registry = sh.Registry.discover()
+    assert registry.find("sampler", "lms") == registry.find("sampler", "ipndm-v")
+    assert registry.load("sampler", "lms") is IPNDMV

@@ -145,6 +145,7 @@ def samplerhub_entries() -> list[Entry]:
             "ipndm-v",
             "samplerhub_samplers.ipndm:IPNDMV",
             "The Adams-Bashforth method in the noise level, with the weights of unequal steps.",
+            aliases=("lms",),
         ),
         Entry(
             "sampler",

@@ -63,9 +63,9 @@ class IPNDMV(MultistepSampler):
 
         y_s = y_t + sum_j w_j eps_j,    w_j = int_{rho_t}^{rho_s} l_j(rho) drho
 
-    l_j are the Lagrange polynomials through the newest noise levels. This is `deis` with the variable rho, under the
-    name that it has elsewhere. Code in circulation (`ipndm_v`) has wrong weights from order 3 on: on equal steps those
-    of order 4 are 57, -65, 43, -11 (/24) instead of 55, -59, 37, -9.
+    l_j are the Lagrange polynomials through the newest noise levels. This is `deis` with the variable rho, under names
+    that it has elsewhere, `lms` being another. Code in circulation (`ipndm_v`) has wrong weights from order 3 on: on
+    equal steps those of order 4 are 57, -65, 43, -11 (/24) instead of 55, -59, 37, -9.
 
     References:
         Fast Sampling of Diffusion Models with Exponential Integrator (Zhang and Chen, 2023), arXiv:2204.13902

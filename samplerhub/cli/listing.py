@@ -109,6 +109,7 @@ def _facts(registered: Registered) -> dict[str, str]:
 def _line(registered: Registered) -> str:
     marks = [] if registered.distribution == OWN else [registered.source]
     marks += ["default"] if registered.entry.default else []
+    marks += [f"also {alias}" for alias in registered.entry.aliases]
     return registered.entry.summary + (f"  ({', '.join(marks)})" if marks else "")
 
 
