@@ -336,7 +336,7 @@ sys.exit(main(["list"]))
         assert (done.returncode, done.stderr) == (130, "interrupted\n"), module
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], [*RUN, "--json"], ["show", "grid", "edm"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["list"], [*RUN, "--json"]], ids=" ".join)
 def test_output_that_cannot_be_written(arguments: list[str]) -> None:
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "samplerhub", *arguments]

@@ -25,7 +25,7 @@ TRAIN = (
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"samplerhub {metadata.version('samplerhub')}")
+        print(f"samplerhub {metadata.version('samplerhub')}")
         raise typer.Exit
 
 
