@@ -163,7 +163,7 @@ def differences(before: Manifest, config: RunConfig, experiment: Experiment) -> 
     same = set()
     for role, then in before.components.items():
         choice, now = config.components[role], record(getattr(experiment, role))
-        if _plain(choice.name) != _plain(then.name):
+        if _plain(choice.name) != _plain(then.name) and now.target != then.target:
             continue
         compared = ["target", "distribution", "version"]
         if now.fields == then.fields:

@@ -260,6 +260,10 @@ def test_a_name_of_a_manifest_means_what_its_distribution_offers(registry: Regis
     assert second.fingerprint() == experiment.fingerprint()
     assert differences(manifest, again, second) == []
 
+    older = manifest.components["sampler"].model_copy(update={"name": "an-alias", "version": "0.0.1"})
+    aliased = manifest.model_copy(update={"components": {**manifest.components, "sampler": older}})
+    assert len(differences(aliased, again, second)) == 1
+
     sampler = manifest.components["sampler"].model_copy(update={"distribution": "acme", "fields": {}})
     foreign = manifest.model_copy(update={"components": {**manifest.components, "sampler": sampler}})
     assert RunConfig.from_manifest(foreign, crowded).components["sampler"].name == "acme:deis"
