@@ -275,7 +275,7 @@ class Experiment:
         return float((derived.log_snr(self.process, step.t.cpu()).mean() - start) / (end - start))
 
     def _what_was_not_finite(self, step: Step, i: int, index: int) -> str:
-        bad = ~step.x.flatten(1).isfinite().all(1)
+        bad = ~step.x.reshape(len(step.x), -1).isfinite().all(1)
         t = step.t if isinstance(step.t, float) else step.t[bad].max().item()
         finished = index * self._block
         kept = f"; the {finished} samples finished before are kept" if finished else ""

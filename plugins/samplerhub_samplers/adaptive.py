@@ -103,7 +103,7 @@ class AdaptiveSampler(Component, ABC):
             rho_s = torch.where(arrives, rho_last, clock.level(c_s))
             tried = self.attempt(problem, y_t, rho_t, rho_s, slope)
             scale = self.atol + self.rtol * torch.maximum(y_t.abs(), tried.y.abs())
-            err = (tried.error / scale).flatten(1).double().square().mean(1).sqrt()
+            err = (tried.error / scale).reshape(len(on), -1).double().square().mean(1).sqrt()
 
             accepted = (err <= 1) | ((h <= least) & err.isfinite())
             h = (0.9 * err ** (-self.exponent)).clamp(0.2, 5.0).nan_to_num(0.2) * (c - c_s)

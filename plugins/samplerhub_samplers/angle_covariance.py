@@ -121,7 +121,7 @@ class PrincipalProblem(Problem):
 
     def eps(self, y: Tensor, rho: float | Tensor) -> Tensor:
         """Predicted noise, turned."""
-        return self.problem.eps(self.unseen(y, 1.0), rho).flatten(1) @ self.axes
+        return self.problem.eps(self.unseen(y, 1.0), rho).reshape(y.shape) @ self.axes
 
     def x0(self, y: Tensor, rho: float | Tensor) -> Tensor:
         """Posterior mean of the data, moved and turned."""
@@ -129,7 +129,7 @@ class PrincipalProblem(Problem):
 
     def seen(self, x: Tensor, alpha: float) -> Tensor:
         """Return U^T (x - alpha mean), shape (n, D)."""
-        return (x.flatten(1) - alpha * self.mean) @ self.axes
+        return (x.reshape(len(x), -1) - alpha * self.mean) @ self.axes
 
     def unseen(self, x: Tensor, alpha: float) -> Tensor:
         """Return U x + alpha mean, in its own shape."""

@@ -130,7 +130,7 @@ class GottaGoFast(Component):
         y_mid = start + drift * score
         y_s = start + drift / 2 * (score + problem.score(y_mid, u_s.sqrt()))
         scale = (self.rtol * torch.maximum(y_mid.abs(), y_prev.abs())).clamp(min=self.atol)
-        err = ((y_s - y_mid) / scale).flatten(start_dim=1) if y.ndim > 1 else ((y_s - y_mid) / scale)[:, None]
+        err = ((y_s - y_mid) / scale).reshape(len(y), -1)
         return y_mid, y_s, err.double().square().mean(1).sqrt()
 
 

@@ -62,7 +62,7 @@ def weak_errors(sampler: Sampler, process: ForwardProcess, steps: Sequence[int])
 def check_contract(sampler: Sampler, process: ForwardProcess) -> None:
     """Assert the contract of a sampler: times, shapes, types, randomness, evaluations, purity."""
     rho_low, rho_high = exact.levels(process)
-    for shape in ((5, 2), (3, 2, 4, 4)):
+    for shape in ((6,), (5, 2), (3, 2, 4, 4)):
         for dtype in (torch.float32, torch.float64):
             for steps in (1, 2, 7):
                 rho = torch.logspace(math.log10(rho_high), math.log10(rho_low), steps + 1, dtype=torch.float64)
