@@ -162,7 +162,7 @@ def algorithm_2(
     return x
 
 
-@pytest.mark.parametrize("settings", [(0, 0, 1e9, 1), (10, 0.05, 50, 1.003), (80, 0, 1e9, 1.007)], ids=str)
+@pytest.mark.parametrize("settings", [(0, 0, 1e9, 1), (3, 0.05, 50, 1.003), (10, 0.05, 50, 1.003), (80, 0, 1e9, 1.007)], ids=str)
 def test_edm_stochastic_is_algorithm_2(settings: tuple[float, float, float, float]) -> None:
     churn, s_min, s_max, noise = settings
     process = EDM()
