@@ -21,6 +21,7 @@ from samplerhub_samplers.ddim import DDIM
 from samplerhub_samplers.deis import DEIS
 from samplerhub_samplers.dpm_solver import DPMSolver
 from samplerhub_samplers.dpm_solver_pp_single import DPMSolverPPSingle
+from samplerhub_samplers.seeds import SEEDS
 from samplerhub_samplers.single_step import stages
 
 PROCESSES = [EDM(), VE(), VP()]
@@ -124,6 +125,13 @@ def test_a_budget_buys_the_fast_split(nfe: int) -> None:
 def test_fast_is_of_order_3() -> None:
     with pytest.raises(ValidationError, match=r"order = 2 must be 3"):
         DPMSolver(order=2, orders="fast")
+
+
+def test_order_1_has_no_first_stage() -> None:
+    for sampler in (DPMSolver, SEEDS):
+        with pytest.raises(ValidationError, match=r"r_1 = 0.3: at order 1 a step has no first stage; leave r_1 out"):
+            sampler(order=1, r_1=0.3)
+        assert sampler(order=1).replace(last="denoise").order == 1
 
 
 def test_order_1_is_ddim_and_deis() -> None:

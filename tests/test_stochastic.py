@@ -14,6 +14,7 @@ import samplerhub as sh
 from samplerhub.errors import InvalidSetting
 from samplerhub.testing import check_contract, exact, flow_errors, slope, weak_errors
 from samplerhub.testing.law import variance
+from samplerhub.timetable import timetable
 from samplerhub_grids.exponential import Exponential
 from samplerhub_processes.edm import EDM
 from samplerhub_processes.ve import VE
@@ -24,6 +25,7 @@ from samplerhub_samplers.ddim import DDIM
 from samplerhub_samplers.ddpm import DDPM
 from samplerhub_samplers.deis import DEIS
 from samplerhub_samplers.dpm_solver import DPMSolver
+from samplerhub_samplers.dpm_solver_pp_sde import DPMSolverPPSDE
 from samplerhub_samplers.dpm_solver_pp_single import DPMSolverPPSingle
 from samplerhub_samplers.euler_maruyama import EulerMaruyama
 from samplerhub_samplers.exponential_sde import ExponentialSDE
@@ -31,6 +33,8 @@ from samplerhub_samplers.gotta_go_fast import BrownianPath, GottaGoFast
 from samplerhub_samplers.heun import Heun
 from samplerhub_samplers.predictor_corrector import PredictorCorrector
 from samplerhub_samplers.restart import Restart
+from samplerhub_samplers.reverse_sde import ReverseSDE
+from samplerhub_samplers.sa_solver import SASolver
 from samplerhub_samplers.seeds import SEEDS
 
 PROCESSES = [EDM(), VE(), VP()]
@@ -330,6 +334,30 @@ def test_reverse_diffusion_is_the_papers() -> None:
     assert torch.allclose(end(PredictorCorrector(corrections=0), process), x / alpha[-1], rtol=1e-9)
 
 
+@pytest.mark.parametrize("rule", ["level", "norm"])
+def test_a_langevin_step_is_the_papers(rule: str) -> None:
+    """Song et al., algorithm 4: x + e score + sqrt(2 e) z, then the predictor; e = 2 (snr ||z||/||score||)^2.
+
+    ||z|| is sqrt(d) by the norm, and rho ||score|| in place of it by the level; by the norm e is at most rho^2.
+    """
+    a, b, snr, d = 2.0, 1.2, 0.3, 2
+    y = a * torch.randn(16, d, generator=torch.Generator().manual_seed(3)).double()
+    z, z_s = torch.randn(2, 16, d, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    score = exact.problem(EDM()).score(y, a)
+    if rule == "level":
+        e = torch.full((16, 1), 2 * (snr * a) ** 2, dtype=torch.float64)
+    else:
+        free = 2 * d * snr**2 / score.square().sum(1, keepdim=True)
+        assert 0 < int((free > a**2).sum()) < 8
+        e = torch.minimum(free, torch.tensor(a**2))
+    x = y + e * score + (2 * e).sqrt() * z
+    x = x + (a**2 - b**2) * exact.problem(EDM()).score(x, a) + math.sqrt(a**2 - b**2) * z_s
+    sampler = PredictorCorrector(step_size=rule, snr=snr)  # type: ignore[arg-type]
+    times = torch.tensor([a, b], dtype=torch.float64)
+    (step,) = sampler(exact.problem(EDM()), y, times, torch.Generator().manual_seed(5))
+    assert torch.allclose(step.x, x, rtol=1e-10)
+
+
 def test_seeds_2_is_the_papers() -> None:
     """Predicted noise, gamma = 1, r = 1/2, in x = y: the noise of the two halves of the step."""
     times, rng = falling(EDM(), 6).tolist(), torch.Generator().manual_seed(5)
@@ -421,6 +449,27 @@ def test_restart_returns_by_as_many_steps_as_a_finer_grid_has() -> None:
     assert Restart().evaluations(EDM(), times) == 2 * (80 + 2 * between)
 
 
+@pytest.mark.parametrize(
+    ("repeats", "nfe", "kept", "half"),
+    [
+        (20, 1000, 20, False),
+        (20, 24, 2, True),
+        (20, 10, 0, True),
+        (2, 1000, 2, True),
+        (2, 24, 2, True),
+        (2, 10, 0, True),
+    ],
+)
+def test_restart_keeps_to_half_a_budget_by_its_own_steps(repeats: int, nfe: int, kept: int, half: bool) -> None:
+    """Counted by N_restart; a grid with more steps in the interval returns by as many, and may take more."""
+    sampler = Restart(intervals=((3, repeats, 0.06, 0.3),)).within(nfe)
+    assert [interval[1] for interval in sampler.intervals] == [kept] * bool(kept)
+    assert 2 * 3 * kept <= nfe // 2
+    times = timetable(exact.problem(EDM()), Exponential(), sampler, steps=None, nfe=nfe)
+    assert sampler.evaluations(EDM(), times) <= nfe
+    assert (2 * (len(times) - 1) >= nfe // 2) == half
+
+
 def test_restart_contracts_an_error_of_the_model() -> None:
     """The start of the paper: noise forgets errors. A biased start is forgotten in the interval, not by the flow."""
     times = falling(EDM(), 40)
@@ -439,8 +488,30 @@ def test_two_units_of_one_thing_are_refused() -> None:
             wrong()
     with pytest.raises(ValidationError, match=r"\(2, 1\) must go from low to high"):
         Restart(intervals=((3, 2, 2.0, 1.0),))
+    with pytest.raises(ValidationError, match=r"eta = 0.5 and churn = 1 are two units of one thing"):
+        Ancestral(eta=0.5, churn=1.0)
     with pytest.raises(ValidationError, match=r"must lie before the second stage"):
         SEEDS(order=3, r_1=0.7)
+
+
+def test_eta_says_churn_and_a_record_of_both_is_read_again() -> None:
+    sampler = Ancestral(eta=0.5)
+    assert sampler.churn == 0.25
+    assert Ancestral.model_validate_json(sampler.model_dump_json()) == sampler
+    assert sampler.replace(last="denoise").replace(last="stop") == sampler == Ancestral().replace(eta=0.5)
+    assert sampler.replace(eta=None) == Ancestral()
+    with pytest.raises(ValidationError, match=r"eta = 0.5 and churn = 0.3 are two units"):
+        sampler.replace(churn=0.3)
+    for wrong in (-1, "much", 2):
+        with pytest.raises(ValidationError, match=r"eta"):
+            Ancestral(eta=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [*dict.fromkeys(map(type, ONE_UNIT)), PredictorCorrector, DPMSolverPPSDE, SASolver])
+def test_the_reverse_sde_has_gamma_1_and_no_noise_before_a_step(kind: type[ReverseSDE]) -> None:
+    assert issubclass(kind, ReverseSDE)
+    assert kind().churn == 1
+    assert not any(leg.churned or leg.noise for leg in kind().legs(VP(), falling(VP(), 5)))
 
 
 def test_gotta_go_fast_gives_up_with_advice() -> None:

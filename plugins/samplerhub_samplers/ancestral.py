@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from samplerhub import ForwardProcess, GridSampler, Leg, Run
+from samplerhub import ForwardProcess, Leg, Run
+from samplerhub_samplers.reverse_sde import ReverseSDE
 
 
-class Ancestral(GridSampler):
+class Ancestral(ReverseSDE):
     r"""A deterministic step to less noise than is wanted, and fresh noise for the rest.
 
         n^2 = rho_s^2 (1 - r^(2 gamma)),    rho_down^2 = rho_s^2 - n^2,    r = rho_s/rho_t
@@ -31,27 +32,39 @@ class Ancestral(GridSampler):
     churn: float = Field(1.0, ge=0)
     """Stochasticity gamma, by the noise that follows each step: 0 is the probability-flow ODE, 1 the reverse SDE."""
     eta: float | None = Field(None, ge=0, le=1)
-    """The same in k-diffusion's unit, in place of churn; none: churn says it."""
+    """The same in k-diffusion's unit, in place of churn, which is then eta^2; none: churn says it."""
     solver: Literal["euler", "heun"] = "euler"
     """The deterministic step: Euler's (order 1) or Heun's (order 2) in the noise level."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _churn_of_eta(cls, data: object) -> object:
+        """Without churn, eta says it; it is written down, so that a record of all fields can be read again."""
+        if not isinstance(data, dict) or data.get("churn") is not None:
+            return data
+        rest = {key: value for key, value in data.items() if key != "churn"}
+        try:
+            return rest if rest.get("eta") is None else {**rest, "churn": float(rest["eta"]) ** 2}
+        except (TypeError, ValueError, OverflowError):
+            return rest  # not a number: the field says so
+
     @model_validator(mode="after")
     def _one_unit(self) -> Ancestral:
-        if self.eta is not None and self.churn != 1:
+        if self.eta is not None and self.churn != self.eta**2:
             raise ValueError(
                 f"eta = {self.eta:g} and churn = {self.churn:g} are two units of one thing (churn is about eta^2): "
                 "set one of them"
             )
         return self
 
+    def replace(self, **changes: object) -> Self:
+        """Return a sampler like this one but for some fields; a new eta takes the place of churn."""
+        return super().replace(**({"churn": None, **changes} if "eta" in changes else changes))
+
     @property
     def order(self) -> int:
         """Order of the deterministic step."""
         return {"euler": 1, "heun": 2}[self.solver]
-
-    def added_variance(self, rho_t: float, rho_s: float) -> float:
-        """No noise is added before a step: it follows the step."""
-        return 0.0
 
     def evaluations(self, process: ForwardProcess, times: Tensor) -> int:
         """As many a step as the order."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from samplerhub import ForwardProcess, GridSampler, Leg, Run
+from samplerhub import ForwardProcess, Leg, Run
+from samplerhub_samplers.reverse_sde import ReverseSDE
 
 
-class DDPM(GridSampler):
+class DDPM(ReverseSDE):
     r"""Ancestral sampling: the mean of the state at s given the state at t and the predicted data, and noise.
 
         y_s = D + r^2 (y - D) + n z,    r = rho_s/rho_t,    y = x/alpha
@@ -30,16 +30,10 @@ class DDPM(GridSampler):
         Denoising Diffusion Probabilistic Models (Ho, Jain and Abbeel, 2020), arXiv:2006.11239, section 3.2
     """
 
-    churn: float = Field(1.0, ge=0)
-    """Stochasticity gamma in drift and noise: 0 is the probability-flow ODE, 1 the paper's sampler."""
     variance: Literal["small", "large"] = "small"
     """Variance of the noise: of the posterior given the data, or of the forward step."""
 
     order: ClassVar[int] = 1
-
-    def added_variance(self, rho_t: float, rho_s: float) -> float:
-        """No noise is added before a step: it is part of the step."""
-        return 0.0
 
     def weights(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
         """Return (w, n) of y_s = y + w eps + n z, with D = y - rho_t eps."""

@@ -40,6 +40,12 @@ class DPMSolver(GridSampler):
     """Every step of the same order, or DPM-Solver-fast, which spends exactly one evaluation an interval of the grid."""
 
     @model_validator(mode="after")
+    def _stage_exists(self) -> DPMSolver:
+        if self.order == 1 and self.r_1 is not None:
+            raise ValueError(f"r_1 = {self.r_1:g}: at order 1 a step has no first stage; leave r_1 out")
+        return self
+
+    @model_validator(mode="after")
     def _fast_is_of_order_3(self) -> DPMSolver:
         if self.orders == "fast" and self.order != 3:
             raise ValueError(f'orders = "fast" mixes steps of order 3, 2 and 1: order = {self.order} must be 3')

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from samplerhub import ForwardProcess, GridSampler, Leg, Run, diffusion2, drift
+from samplerhub import ForwardProcess, Leg, Run, diffusion2, drift
+from samplerhub_samplers.reverse_sde import ReverseSDE
 
 
-class EulerMaruyama(GridSampler):
+class EulerMaruyama(ReverseSDE):
     r"""The Euler-Maruyama method for the reverse SDE, in the process's own time t or in rho^2.
 
         x_s = x_t + (s - t) [f(t) x_t - (1 + gamma)/2 g(t)^2 score(x_t, t)] + sqrt(gamma (t - s)) g(t) z
@@ -30,17 +30,10 @@ class EulerMaruyama(GridSampler):
         The Effect of Stochasticity in Score-Based Diffusion Sampling (Schaeffer et al., 2025), arXiv:2506.11378, eq. 18
     """
 
-    churn: float = Field(1.0, ge=0)
-    """Stochasticity gamma in drift and noise: 0 is the probability-flow ODE, 1 the reverse SDE, larger is noisier."""
-
     variable: Literal["t", "rho2"] = "t"
     """Variable of the steps: the process's own time (state x), or the squared noise level (state y = x/alpha)."""
 
     order: ClassVar[int] = 1
-
-    def added_variance(self, rho_t: float, rho_s: float) -> float:
-        """No noise is added before a step: it is part of the step."""
-        return 0.0
 
     def weights(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
         """Return (a, b, c) of y_s = a y_t + b eps + c z, with score_x = -eps/(alpha rho)."""

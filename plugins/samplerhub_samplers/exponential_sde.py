@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from samplerhub import ForwardProcess, GridSampler, Leg, Run
+from samplerhub import ForwardProcess, Leg, Run
+from samplerhub_samplers.reverse_sde import ReverseSDE
 
 
-class ExponentialSDE(GridSampler):
+class ExponentialSDE(ReverseSDE):
     r"""Exponential Euler method for the reverse SDE: one prediction held over a step, the noise exact.
 
     With y = x/alpha, the SDE of stochasticity gamma is dy = (1 + gamma) eps drho + sqrt(gamma) dW(-rho^2). Held over
@@ -31,16 +31,10 @@ class ExponentialSDE(GridSampler):
         arXiv:2309.06169
     """
 
-    churn: float = Field(1.0, ge=0)
-    """Stochasticity gamma in drift and noise: 0 is the probability-flow ODE, 1 the reverse SDE, larger is noisier."""
     frozen: Literal["noise", "data"] = "noise"
     """What is held over a step: the predicted noise, or the predicted data."""
 
     order: ClassVar[int] = 1
-
-    def added_variance(self, rho_t: float, rho_s: float) -> float:
-        """No noise is added before a step: it is part of the step."""
-        return 0.0
 
     def weights(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
         """Return (w, n) of y_s = y + w eps + n z."""

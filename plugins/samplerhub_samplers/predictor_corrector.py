@@ -10,12 +10,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from samplerhub import ForwardProcess, GridSampler, Leg, Run
+from samplerhub import ForwardProcess, Leg, Run
 from samplerhub_samplers.ddpm import DDPM
 from samplerhub_samplers.euler_maruyama import EulerMaruyama
+from samplerhub_samplers.reverse_sde import ReverseSDE
 
 
-class PredictorCorrector(GridSampler):
+class PredictorCorrector(ReverseSDE):
     r"""Langevin steps at each noise level, then a step of the reverse SDE to the next.
 
         corrector, at t:   y <- y + e score(y) + sqrt(2 e) z
@@ -40,8 +41,6 @@ class PredictorCorrector(GridSampler):
         appendices E and G
     """
 
-    churn: float = Field(1.0, ge=0)
-    """Stochasticity gamma in drift and noise of the predictor; the corrector always adds noise."""
     predictor: Literal["reverse-diffusion", "ancestral", "euler-maruyama"] = "reverse-diffusion"
     """The step of the reverse SDE."""
     corrections: int = Field(1, ge=0)
@@ -52,10 +51,6 @@ class PredictorCorrector(GridSampler):
     """How a Langevin step is measured: by the noise level, or by the norm of each sample's score."""
 
     order: ClassVar[int] = 1
-
-    def added_variance(self, rho_t: float, rho_s: float) -> float:
-        """No noise is added before a step: it is part of the step."""
-        return 0.0
 
     def evaluations(self, process: ForwardProcess, times: Tensor) -> int:
         """One for the predictor and one for each Langevin step."""

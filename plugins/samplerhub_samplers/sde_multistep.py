@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field
 from torch import Tensor
 
 from samplerhub import ForwardProcess, Leg, MultistepSampler, Problem, Run, weighted_sum
+from samplerhub_samplers.reverse_sde import ReverseSDE
 
 
-class SDEMultistep(MultistepSampler, ABC):
+class SDEMultistep(ReverseSDE, MultistepSampler, ABC):
     r"""A multistep method for the reverse SDE in its predicted data: one evaluation and one draw of noise a step.
 
         y_s = r^(1 + gamma) y_t + sum_j w_j D_j + rho_s sqrt(1 - r^(2 gamma)) z,    r = rho_s/rho_t
@@ -21,14 +21,8 @@ class SDEMultistep(MultistepSampler, ABC):
     The linear part and the noise are exact for every step; a method gives the weights of the D_j.
     """
 
-    churn: float = Field(1.0, ge=0)
-    """Stochasticity gamma in drift and noise: 0 is the probability-flow ODE, 1 the reverse SDE, larger is noisier."""
     churn_history: Literal["keep"] = "keep"
     """Past evaluations are kept: the method is made for a path with noise."""
-
-    def added_variance(self, rho_t: float, rho_s: float) -> float:
-        """No noise is added before a step: it is part of the step."""
-        return 0.0
 
     def evaluate(self, problem: Problem, y: Tensor, rho: float) -> Tensor:
         """Return the predicted data."""

@@ -10,11 +10,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from samplerhub import ForwardProcess, GridSampler, Leg, Run, weighted_sum
+from samplerhub import ForwardProcess, Leg, Run, weighted_sum
+from samplerhub_samplers.reverse_sde import ReverseSDE
 from samplerhub_samplers.single_step import shares, stages
 
 
-class SEEDS(GridSampler):
+class SEEDS(ReverseSDE):
     r"""Single-step exponential method for the reverse SDE, its noise shared by the stages: SEEDS-1, -2 and -3.
 
     The stages are those of DPM-Solver (predicted noise) or DPM-Solver++ (predicted data) with drift times 1 + gamma,
@@ -31,8 +32,6 @@ class SEEDS(GridSampler):
         arXiv:2305.14267
     """
 
-    churn: float = Field(1.0, ge=0)
-    """Stochasticity gamma in drift and noise: 0 is the probability-flow ODE, 1 the reverse SDE, larger is noisier."""
     order: int = Field(2, ge=1, le=3)
     """Evaluations a step; the order at churn 0, and the weak order up to 2."""
     prediction: Literal["noise", "data"] = "data"
@@ -42,13 +41,11 @@ class SEEDS(GridSampler):
 
     @model_validator(mode="after")
     def _stages_in_order(self) -> SEEDS:
+        if self.order == 1 and self.r_1 is not None:
+            raise ValueError(f"r_1 = {self.r_1:g}: at order 1 a step has no first stage; leave r_1 out")
         if self.order == 3 and self.r_1 is not None and self.r_1 >= 2 / 3:
             raise ValueError(f"r_1 = {self.r_1:g}: at order 3 it must lie before the second stage, at 2/3")
         return self
-
-    def added_variance(self, rho_t: float, rho_s: float) -> float:
-        """No noise is added before a step: it is part of the step."""
-        return 0.0
 
     def evaluations(self, process: ForwardProcess, times: Tensor) -> int:
         """As many a step as the order."""
