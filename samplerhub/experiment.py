@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -119,6 +119,7 @@ class Experiment:
 
     times: Tensor = field(init=False, repr=False, compare=False)
     """The grid of the run, float64, decreasing."""
+    _memo: dict[Hashable, object] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -188,7 +189,7 @@ class Experiment:
                 raise Mismatch(f"model {type(model).__name__} is made from a target, but the experiment has none")
             model = model.of(self.target)
         shape = self._shape(model)
-        return Problem(self.process, model, target=self.target, shape=shape, batch=self.batch)
+        return Problem(self.process, model, target=self.target, shape=shape, batch=self.batch, memo=self._memo)
 
     def _shape(self, model: ScoreModel) -> tuple[int, ...]:
         known = {

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from samplerhub.protocols import ForwardProcess, HasDtype, ScoreModel, Target
+
+T = TypeVar("T")
 
 TILE = 16
 SMALL = 1024
@@ -34,7 +39,19 @@ class Problem:
         eps = (y - x0)/rho,    score = -eps/rho = (x0 - y)/rho^2.
     """
 
-    __slots__ = ("_dtype", "_predicts", "batch", "model", "process", "rows", "samples", "shape", "span", "target")
+    __slots__ = (
+        "_dtype",
+        "_predicts",
+        "batch",
+        "memo",
+        "model",
+        "process",
+        "rows",
+        "samples",
+        "shape",
+        "span",
+        "target",
+    )
 
     def __init__(
         self,
@@ -45,6 +62,7 @@ class Problem:
         shape: tuple[int, ...] = (),
         span: tuple[float, float] | None = None,
         batch: int | None = None,
+        memo: dict[Hashable, object] | None = None,
     ) -> None:
         self.process = process
         self.model = model
@@ -54,6 +72,8 @@ class Problem:
         """Times (last, first) of the run, inside the process's own span."""
         self.batch = batch
         """At most so many samples go through the model at a time (rounded up to a multiple of 16 for small states)."""
+        self.memo: dict[Hashable, object] = {} if memo is None else memo
+        """What has been computed once for the run, see `once`."""
         self.rows = 0
         """Rows that the model was asked for so far."""
         self.samples = 0
@@ -65,6 +85,12 @@ class Problem:
     def nfe(self) -> float:
         """Model evaluations per sample so far: an integer but for samplers that adapt their steps to each sample."""
         return self.rows / self.samples if self.samples else 0
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what `compute` returned the first time that it was asked for by this key in the run, in any block."""
+        if key not in self.memo:
+            self.memo[key] = compute()
+        return self.memo[key]  # type: ignore[return-value]
 
     def x0(self, y: Tensor, rho: float | Tensor) -> Tensor:
         """Posterior mean of the data, E[x_0 | y], shape of y."""

@@ -165,7 +165,8 @@ class GridSampler(Component, ABC):
 
     def __call__(self, problem: Problem, x: Tensor, times: Tensor, rng: torch.Generator) -> Iterator[Step]:
         """Yield the state after each leg of the grid."""
-        legs = self.legs(problem.process, times)
+        key = (type(self), self.model_dump_json(), *times.tolist())
+        legs = problem.once(key, lambda: self.legs(problem.process, times))
         run = Run(problem, rng, self.depth)
         alpha = derived.alpha(problem.process, times[0]).item()
         y = x if alpha == 1 else x / alpha

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 import pytest
@@ -164,6 +164,23 @@ def test_every_step_is_scaled() -> None:
         for a, b in pairs:
             alpha = 1.0 if isinstance(a.rho, float) and a.rho == 0 else sh.broadcast(sh.alpha(VP(), a.t), a.x)
             assert torch.allclose(a.x / alpha, b.x, rtol=1e-8, atol=1e-9)
+
+
+class Counting(DEIS):
+    """DEIS that notes how often its weights are computed."""
+
+    count: ClassVar[list[int]] = []
+
+    def weights(self, process: sh.ForwardProcess, legs: Sequence[sh.Leg]) -> list[tuple[float, ...]]:
+        self.count.append(len(legs))
+        return super().weights(process, legs)
+
+
+def test_numbers_are_computed_once_for_all_blocks() -> None:
+    Counting.count.clear()
+    blocks = experiment(sampler=Counting(), samples=80, block=16).run()
+    assert Counting.count == [6]
+    assert torch.equal(blocks.samples, experiment(sampler=DEIS(), samples=80, block=16).run().samples)
 
 
 def test_no_churn_is_churn_0() -> None:

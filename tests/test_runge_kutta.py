@@ -20,6 +20,8 @@ from samplerhub_samplers.adaptive import EmbeddedPair
 from samplerhub_samplers.bogacki_shampine import BogackiShampine
 from samplerhub_samplers.ddim import DDIM
 from samplerhub_samplers.dormand_prince import DormandPrince
+from samplerhub_samplers.dpm_solver import DPMSolver
+from samplerhub_samplers.dpm_solver_adaptive import DPMSolverAdaptive
 from samplerhub_samplers.edm_stochastic import EDMStochastic
 from samplerhub_samplers.euler import Euler
 from samplerhub_samplers.heun import Heun
@@ -51,6 +53,63 @@ def test_a_wrong_coefficient_does_not_pass(name: str) -> None:
             Tableau(tableau.order, (*tableau.a[:i], row, *tableau.a[i + 1 :]), tableau.b)
     with pytest.raises(ValueError, match="the condition of order"):
         Tableau(tableau.order + 1, tableau.a, tableau.b)
+
+
+def test_a_wrong_error_estimate_does_not_pass() -> None:
+    for pair in (DORMAND_PRINCE, BOGACKI_SHAMPINE):
+        for wrong in ((9.0,) * len(pair.error), (pair.error[0] + 1e-6, *pair.error[1:])):
+            with pytest.raises(ValueError, match="the condition of order"):
+                Tableau(pair.order, pair.a, pair.b, wrong)
+
+
+def test_attempt_of_a_pair_is_scipys_step() -> None:
+    """One step from 3 to 2 in the noise level: solution and error estimate are those of scipy's class."""
+    y = exact.flow(10, 0.05)[0][:4] * 0.3
+    start, end = torch.full((4,), 3.0, dtype=torch.float64), torch.full((4,), 2.0, dtype=torch.float64)
+    for sampler, theirs in ((DormandPrince(variable="rho"), RK45), (BogackiShampine(variable="rho"), RK23)):
+        tried = sampler.attempt(exact.problem(EDM()), y, start, end, None)
+        for row in range(4):
+            problem = exact.problem(EDM())
+            f = lambda rho, y, p=problem: p.eps(torch.from_numpy(y)[None], float(rho))[0].numpy()  # noqa: E731
+            K = [f(3.0, y[row].numpy())]
+            for a, c in zip(theirs.A[1:], theirs.C[1:]):
+                K.append(f(3.0 - c, y[row].numpy() - np.dot(np.array(K).T, a[: len(K)])))
+            y_s = y[row].numpy() - np.dot(np.array(K).T, theirs.B)
+            K.append(f(2.0, y_s))
+            assert tried.y[row].numpy() == pytest.approx(y_s, rel=1e-12, abs=0)
+            error = np.abs(np.dot(np.array(K).T, theirs.E))
+            assert np.abs(tried.error[row].numpy()) == pytest.approx(error, rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("pair", ["12", "23"])
+def test_attempt_of_dpm_solver_adaptive_is_two_steps_of_dpm_solver(pair: str) -> None:
+    """The higher solution is DPM-Solver of that order, the lower one that of the order below with the same node."""
+    y = exact.flow(10, 0.05)[0][:4] * 0.3
+    times = torch.tensor([3.0, 2.0], dtype=torch.float64)
+    start, end = times[0].expand(4), times[1].expand(4)
+    tried = DPMSolverAdaptive(pair=pair).attempt(exact.problem(EDM()), y, start, end, None)  # type: ignore[arg-type]
+    high, low = int(pair[1]), int(pair[0])
+    (upper,) = DPMSolver(order=high)(exact.problem(EDM()), y, times, torch.Generator())
+    lower_sampler = DPMSolver(order=low) if low == 1 else DPMSolver(order=low, r_1=1 / 3)
+    (lower,) = lower_sampler(exact.problem(EDM()), y, times, torch.Generator())
+    assert torch.allclose(tried.y, upper.x, rtol=1e-12)
+    assert torch.allclose(tried.error, upper.x - lower.x, rtol=1e-9, atol=1e-14)
+
+
+def test_evaluations_at_a_tolerance() -> None:
+    """The controller: what it spends is held, so that a change of its rule is seen."""
+    process, (low, high) = EDM(), (0.05, 10.0)
+    start, end = exact.flow(high, low)
+    times = torch.tensor([high, low], dtype=torch.float64)
+    for sampler, at_most in (
+        (DormandPrince(rtol=1e-7, atol=1e-7), 85),
+        (BogackiShampine(rtol=1e-5, atol=1e-5), 80),
+        (DPMSolverAdaptive(rtol=1e-4, atol=1e-4), 100),
+    ):
+        problem = exact.problem(process)
+        path = list(sampler(problem, start, times, torch.Generator()))
+        assert problem.nfe < at_most, (type(sampler), problem.nfe)
+        assert float((path[-1].x - end).square().mean().sqrt()) < 50 * sampler.rtol
 
 
 def test_numbers_of_rooted_trees() -> None:
@@ -162,7 +221,9 @@ def algorithm_2(
     return x
 
 
-@pytest.mark.parametrize("settings", [(0, 0, 1e9, 1), (3, 0.05, 50, 1.003), (10, 0.05, 50, 1.003), (80, 0, 1e9, 1.007)], ids=str)
+@pytest.mark.parametrize(
+    "settings", [(0, 0, 1e9, 1), (3, 0.05, 50, 1.003), (10, 0.05, 50, 1.003), (80, 0, 1e9, 1.007)], ids=str
+)
 def test_edm_stochastic_is_algorithm_2(settings: tuple[float, float, float, float]) -> None:
     churn, s_min, s_max, noise = settings
     process = EDM()

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from samplerhub import Component, Problem, Step, alpha, broadcast, rho, time_at
-from samplerhub.errors import InvalidSetting
+from samplerhub.errors import InvalidSetting, NotFinite
 from samplerhub_samplers.clocks import Clock, ClockName, clock_of, data_scale
 from samplerhub_samplers.tableaux import Tableau
 
@@ -87,7 +87,7 @@ class AdaptiveSampler(Component, ABC):
         (first, last), (_, rho_last) = clock.at(ends).tolist(), ends.tolist()
         longest, way = self.max_step * (first - last), first - last
         y = x / alpha(process, times[0]).item()
-        level = ends[:1].expand(len(x))
+        level, t = ends[:1].expand(len(x)), times[:1].to(ends).expand(len(x))
 
         # The samples that are still on their way: which they are, and where each of them is.
         on = torch.arange(len(x), device=x.device)
@@ -114,7 +114,7 @@ class AdaptiveSampler(Component, ABC):
             rho_t, c = torch.where(accepted, rho_s, rho_t), torch.where(accepted, c_s, c)
             if bool(accepted.any()):
                 y, level = y.index_copy(0, on, y_t), level.index_copy(0, on, rho_t)
-                t = time_at(process, level)
+                t = torch.minimum(t, time_at(process, level))
                 yield Step(t, y * broadcast(alpha(process, t), y), level)
 
             left = rho_t > rho_last
@@ -123,6 +123,11 @@ class AdaptiveSampler(Component, ABC):
             if not bool(left.all()):
                 on, y_t, rho_t, c, h = on[left], y_t[left], rho_t[left], c[left], h[left]
                 slope = None if slope is None else slope[left]
+        if not bool(err.isfinite().all()):
+            raise NotFinite(
+                f"the model returned NaN or infinity for {int((~err.isfinite()).sum())} of {len(x)} samples on steps "
+                f"from noise level {rho_t.max().item():g} down, and shorter steps did not help"
+            )
         raise InvalidSetting(
             f"max_steps = {self.max_steps} attempts were not enough for {len(on)} of {len(x)} samples, the furthest "
             f"behind at noise level {rho_t.max().item():g}; loosen rtol = {self.rtol:g} and atol = {self.atol:g}, "

@@ -53,8 +53,7 @@ class AngleCovariance(MultistepSampler):
         if not isinstance(problem.target, HasMoments):
             yield from self._alike(data_scale(problem))(problem, x, times, rng)
             return
-        mean, covariance = problem.target.moments()
-        variances, axes = torch.linalg.eigh(covariance)
+        mean, variances, axes = problem.once("principal directions", lambda: principal(problem.target))
         s = variances.clamp(min=0).sqrt()
         s = s.clamp(min=self.FLOOR * s[-1])
         view = PrincipalProblem(problem, tuple(x.shape[1:]), mean.to(x), axes.to(x))
@@ -107,13 +106,20 @@ class AngleCovariance(MultistepSampler):
         return total
 
 
+def principal(target: object) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean of the data, and the variances along its principal directions with these as columns."""
+    assert isinstance(target, HasMoments)
+    mean, covariance = target.moments()
+    return mean, *torch.linalg.eigh(covariance)
+
+
 class PrincipalProblem(Problem):
     """A problem in the coordinates of the principal directions of the data, U^T (y - mean), shape (n, D)."""
 
     __slots__ = ("axes", "mean", "own_shape", "problem")
 
     def __init__(self, problem: Problem, own_shape: tuple[int, ...], mean: Tensor, axes: Tensor) -> None:
-        super().__init__(problem.process, problem.model, shape=tuple(mean.shape), span=problem.span)
+        super().__init__(problem.process, problem.model, shape=tuple(mean.shape), span=problem.span, memo=problem.memo)
         self.problem = problem
         self.own_shape = own_shape
         self.mean = mean

@@ -20,8 +20,8 @@ Tree = tuple["Tree", ...]
 class Tableau:
     r"""An explicit Runge-Kutta method, k_i = f(c + c_i h, z + h sum_j a_ij k_j), z_s = z + h sum_i b_i k_i.
 
-    On construction the row sums c_i = sum_j a_ij and all conditions for the declared order are checked: for each rooted
-    tree of up to that many vertices, sum_i b_i Phi_i(tree) = 1/gamma(tree).
+    On construction all conditions for the declared order are checked: for each rooted tree of up to that many vertices,
+    sum_i b_i Phi_i(tree) = 1/gamma(tree); and those of one order less for the embedded method.
 
     References:
         Solving Ordinary Differential Equations I (Hairer, Norsett and Wanner, 1993), sections II.1 and II.2
@@ -43,11 +43,23 @@ class Tableau:
         if [len(row) for row in self.a] != list(range(len(self.b))):
             raise ValueError(f"rows of lengths {[len(row) for row in self.a]} for {len(self.b)} stages")
         A = np.array([[*row, *[0.0] * (len(self.b) - len(row))] for row in self.a])
-        for n in range(1, self.order + 1):
-            for tree in trees(n):
-                weight, expected = float(np.array(self.b) @ _elementary(tree, A)), 1 / _density(tree)
-                if abs(weight - expected) > 1e-13 * max(1, n):
-                    raise ValueError(f"the condition of order {n} for tree {tree} fails: {weight} is not {expected}")
+        _check_order(self.order, A, np.array(self.b))
+        if self.error:
+            # The embedded method may use the slope at the end as well: one stage more, whose row is b.
+            stages = len(self.error)
+            extended = np.zeros((stages, stages))
+            extended[: len(A), : len(A)] = A
+            extended[len(A) :, : len(A)] = self.b
+            _check_order(self.order - 1, extended, np.array([*self.b, *[0.0] * (stages - len(A))]) - self.error)
+
+
+def _check_order(order: int, A: np.ndarray, b: np.ndarray) -> None:
+    """Raise ValueError unless weights b meet all conditions up to an order."""
+    for n in range(1, order + 1):
+        for tree in trees(n):
+            weight, expected = float(b @ _elementary(tree, A)), 1 / _density(tree)
+            if abs(weight - expected) > 1e-13 * n:
+                raise ValueError(f"the condition of order {n} for tree {tree} fails: {weight} is not {expected}")
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Literal
 
@@ -39,15 +40,17 @@ class Bells:
         return (log_p.softmax(-1)[..., None] * (self.means.to(y) + pull)).sum(1)
 
 
+@dataclass(frozen=True, slots=True)
 class Bell:
-    """A standard normal in one dimension, as model: every fixed-step sampler is affine on it."""
+    """A centred normal in one dimension, as model: every fixed-step sampler is linear on it."""
 
-    shape = (1,)
+    variance: float = 1.0
+
     predicts: ClassVar[Literal["x0"]] = "x0"
 
     def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
-        """Return E[x_0 | y] = y/(1 + rho^2)."""
-        return y / (1 + rho * rho)
+        """Return E[x_0 | y] = c/(c + rho^2) y, c the variance."""
+        return y * (self.variance / (self.variance + rho * rho))
 
 
 def levels(process: ForwardProcess, low: float = RANGE[0], high: float = RANGE[1]) -> tuple[float, float]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal, get_args, get_origin
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 import samplerhub.process as derived
 from samplerhub.component import Component
@@ -16,8 +18,12 @@ from samplerhub.testing import exact
 from samplerhub.testing.law import is_linear, sampled_variance
 from samplerhub.testing.sampler import check_contract, check_evaluations, flow_errors, slope, weak_errors
 
+COMMON = ("last", "churn_history")
+"""Fields that all samplers share, and that are no method of their own."""
+DATA = 0.5
+"""Variance of the data for the law: not 1, at which some methods are exact by coincidence."""
 TOLERANCE = 0.25
-"""How far a measured order of convergence may be from the declared one."""
+"""How far a measured order of convergence may be below the declared one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +61,32 @@ def check_sampler(sampler: Sampler, processes: Mapping[str, ForwardProcess]) -> 
 
 
 def variants(sampler: Sampler) -> Iterator[Sampler]:
-    """Yield a sampler with each order that it offers, then with churn 0, 0.3 and 1 where it has churn."""
+    """Yield a sampler with each value of its fields that have a few, one at a time, then with churn 0, 0.3 and 1."""
     if not isinstance(sampler, Component):
         yield sampler
         return
     fields = type(sampler).model_fields
-    orders: list[int] = []
-    if "order" in fields:
-        bounds = {
-            key: getattr(item, key) for item in fields["order"].metadata for key in ("ge", "le") if hasattr(item, key)
-        }
-        orders = list(range(bounds["ge"], bounds["le"] + 1)) if len(bounds) == 2 else []
-    for order in orders:
-        yield sampler.replace(order=order)
-    if not orders:
-        yield sampler
+    yield sampler
+    for name, field in fields.items():
+        for value in () if name in COMMON else _choices(field):
+            if value != getattr(sampler, name):
+                try:
+                    yield sampler.replace(**{name: value})
+                except ValidationError:  # two fields that exclude each other
+                    continue
     if "churn" in fields:
         for churn in (0.0, 0.3, 1.0):
             if churn != _fields(sampler)["churn"]:
                 yield sampler.replace(churn=churn)
+
+
+def _choices(field: FieldInfo) -> list[object]:
+    """Return all values of a field that has a few: a choice of words, or integers between bounds."""
+    if get_origin(field.annotation) is Literal:
+        return list(get_args(field.annotation))
+    bounds = {key: getattr(item, key) for item in field.metadata for key in ("ge", "le") if hasattr(item, key)}
+    few = field.annotation is int and len(bounds) == 2 and bounds["le"] - bounds["ge"] < 12
+    return list(range(bounds["ge"], bounds["le"] + 1)) if few else []
 
 
 def described(sampler: Sampler) -> str:
@@ -98,7 +111,7 @@ def _convergence(sampler: Sampler, process: ForwardProcess, about: str) -> Itera
     elif order < 5:
         steps = (40, 80, 160) if order < 3 else (80, 160, 320)
         measured = slope(steps, flow_errors(sampler, process, steps, order))
-        yield Finding("order", about, str(order), f"{measured:.2f}", abs(measured - order) < TOLERANCE)
+        yield Finding("order", about, f"{order} or more", f"{measured:.2f}", measured > order - TOLERANCE)
     else:
         measured = _slope_before_rounding(sampler, process, order)
         yield Finding("order", about, str(order), f"{measured:.2f}", measured > order - TOLERANCE)
@@ -123,11 +136,10 @@ def _draws(sampler: Sampler, process: ForwardProcess) -> bool:
 def _law(sampler: Sampler, process: ForwardProcess, order: object, about: str) -> Finding:
     """Weak order by exact moments where the sampler is linear in start and noise, else the law by Monte Carlo."""
     if not isinstance(order, int) or not is_linear(sampler, process):
-        value, stderr = sampled_variance(sampler, process, steps=400)
-        passed = abs(value - 1) < 4 * stderr + 0.02
-        return Finding("law", about, "variance 1", f"{value:.3f} ± {stderr:.3f}", passed)
+        value, stderr = sampled_variance(sampler, process, 400, DATA)
+        return _within(value, stderr, about)
     steps = (80, 160, 320)
-    errors = weak_errors(sampler, process, steps)
+    errors = weak_errors(sampler, process, steps, DATA)
     if max(map(abs, errors)) < 1e-10:
         return Finding("weak order", about, str(order), "exact", True)
     measured = slope(steps, errors)
@@ -137,6 +149,12 @@ def _law(sampler: Sampler, process: ForwardProcess, order: object, about: str) -
     return Finding("weak order", about, str(order) if order < 3 else "2 or more", f"{measured:.2f}", passed)
 
 
+def _within(value: float, stderr: float, about: str) -> Finding:
+    """Judge a relative variance by Monte Carlo: its own error, and 2 % for the steps."""
+    bound = 4 * stderr + 0.02
+    return Finding("law", about, f"1 within {bound:.2f}", f"{value:.3f} ± {stderr:.3f}", abs(value - 1) < bound)
+
+
 def _adaptive(sampler: Sampler, process: ForwardProcess, about: str) -> Finding:
     low, high = exact.levels(process)
     start, end = exact.flow(high, low)
@@ -144,14 +162,14 @@ def _adaptive(sampler: Sampler, process: ForwardProcess, about: str) -> Finding:
     scale = derived.alpha(process, times).tolist()
     problem = exact.problem(process)
     if _draws(sampler, process):
-        value, stderr = sampled_variance(sampler, process, steps=1)
-        return Finding("law", about, "variance 1", f"{value:.3f} ± {stderr:.3f}", abs(value - 1) < 4 * stderr + 0.02)
+        value, stderr = sampled_variance(sampler, process, 1, DATA)
+        return _within(value, stderr, about)
     *_, last = sampler(problem, start * scale[0], times, torch.Generator())
     error = float((last.x / scale[1] - end).square().mean().sqrt())
     tolerance = max(
         [v for k, v in _fields(sampler).items() if k in ("rtol", "atol") and isinstance(v, float)], default=1e-4
     )
-    bound = 20 * tolerance
+    bound = min(20 * tolerance, 0.1)
     return Finding(
         "accuracy", about, f"RMS below {bound:g}", f"{error:.1e}, {problem.nfe:.0f} evaluations", error < bound
     )

@@ -49,13 +49,16 @@ def flow_errors(sampler: Sampler, process: ForwardProcess, steps: Sequence[int],
     return errors
 
 
-def weak_errors(sampler: Sampler, process: ForwardProcess, steps: Sequence[int]) -> list[float]:
-    """Return the relative error of the output's variance for each number of steps: exact prior, score and moments."""
+def weak_errors(sampler: Sampler, process: ForwardProcess, steps: Sequence[int], data: float = 1.0) -> list[float]:
+    """Return the relative error of the output's variance for each number of steps: exact prior, score and moments.
+
+    `data` is the variance of the data, which are normal.
+    """
     rho_low, rho_high = exact.levels(process)
     errors = []
     for n in steps:
         rho = torch.logspace(math.log10(rho_high), math.log10(rho_low), n + 1, dtype=torch.float64)
-        errors.append(variance(sampler, process, derived.time_at(process, rho.clamp(rho_low, rho_high))) - 1)
+        errors.append(variance(sampler, process, derived.time_at(process, rho.clamp(rho_low, rho_high)), data) - 1)
     return errors
 
 
