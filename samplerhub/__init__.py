@@ -9,6 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from samplerhub.capabilities import Budgeted as Budgeted
+    from samplerhub.capabilities import Denoises as Denoises
+    from samplerhub.capabilities import Density as Density
+    from samplerhub.capabilities import FitsBudget as FitsBudget
+    from samplerhub.capabilities import FromTarget as FromTarget
+    from samplerhub.capabilities import HasDigest as HasDigest
+    from samplerhub.capabilities import HasDtype as HasDtype
+    from samplerhub.capabilities import HasMoments as HasMoments
+    from samplerhub.capabilities import HasShape as HasShape
+    from samplerhub.capabilities import HasSigmaData as HasSigmaData
+    from samplerhub.capabilities import IsGaussian as IsGaussian
+    from samplerhub.capabilities import NeedsSamples as NeedsSamples
+    from samplerhub.capabilities import Suggests as Suggests
     from samplerhub.component import Component as Component
     from samplerhub.component import kebab as kebab
     from samplerhub.component import summary as summary
@@ -33,30 +46,17 @@ if TYPE_CHECKING:
     from samplerhub.process import rho as rho
     from samplerhub.process import sigma as sigma
     from samplerhub.process import time_at as time_at
-    from samplerhub.protocols import Budgeted as Budgeted
-    from samplerhub.protocols import Denoises as Denoises
-    from samplerhub.protocols import Density as Density
     from samplerhub.protocols import Estimate as Estimate
     from samplerhub.protocols import Evidence as Evidence
-    from samplerhub.protocols import FitsBudget as FitsBudget
     from samplerhub.protocols import ForwardProcess as ForwardProcess
-    from samplerhub.protocols import FromTarget as FromTarget
     from samplerhub.protocols import Grid as Grid
-    from samplerhub.protocols import HasDigest as HasDigest
-    from samplerhub.protocols import HasDtype as HasDtype
-    from samplerhub.protocols import HasMoments as HasMoments
-    from samplerhub.protocols import HasShape as HasShape
-    from samplerhub.protocols import HasSigmaData as HasSigmaData
-    from samplerhub.protocols import IsGaussian as IsGaussian
     from samplerhub.protocols import Metric as Metric
     from samplerhub.protocols import Need as Need
-    from samplerhub.protocols import NeedsSamples as NeedsSamples
     from samplerhub.protocols import Prior as Prior
     from samplerhub.protocols import Progress as Progress
     from samplerhub.protocols import Sampler as Sampler
     from samplerhub.protocols import ScoreModel as ScoreModel
     from samplerhub.protocols import Step as Step
-    from samplerhub.protocols import Suggests as Suggests
     from samplerhub.protocols import Target as Target
     from samplerhub.protocols import Trainer as Trainer
     from samplerhub.registry import Registry as Registry
@@ -75,31 +75,33 @@ _HOMES = {
     "plugin": ("ROLES", "Entry", "hookimpl"),
     "problem": ("Problem", "broadcast"),
     "process": ("alpha", "diffusion2", "drift", "log_snr", "rho", "sigma", "time_at"),
-    "protocols": (
+    "capabilities": (
         "Budgeted",
         "Denoises",
         "Density",
-        "Estimate",
-        "Evidence",
         "FitsBudget",
-        "ForwardProcess",
         "FromTarget",
-        "Grid",
         "HasDigest",
         "HasDtype",
         "HasMoments",
         "HasShape",
         "HasSigmaData",
         "IsGaussian",
+        "NeedsSamples",
+        "Suggests",
+    ),
+    "protocols": (
+        "Estimate",
+        "Evidence",
+        "ForwardProcess",
+        "Grid",
         "Metric",
         "Need",
-        "NeedsSamples",
         "Prior",
         "Progress",
         "Sampler",
         "ScoreModel",
         "Step",
-        "Suggests",
         "Target",
         "Trainer",
     ),

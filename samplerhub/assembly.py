@@ -12,40 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from samplerhub.capabilities import PLAYERS, Suggests
 from samplerhub.component import numbered
 from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
 from samplerhub.errors import BrokenPlugin, InvalidSetting
 from samplerhub.explain import explain
 from samplerhub.manifest import Manifest, environment, record
-from samplerhub.protocols import (
-    ForwardProcess,
-    FromTarget,
-    Grid,
-    Metric,
-    Prior,
-    Sampler,
-    ScoreModel,
-    Suggests,
-    Target,
-    Trainer,
-)
 from samplerhub.registry import OWN, Registry
 
 if TYPE_CHECKING:
     from samplerhub.experiment import Experiment
 
 SAMPLES, STEPS, SEED = 256, 10, 0
-PLAYERS: Mapping[str, tuple[type, ...]] = {
-    "process": (ForwardProcess,),
-    "target": (Target,),
-    "model": (ScoreModel, FromTarget),
-    "sampler": (Sampler,),
-    "grid": (Grid,),
-    "prior": (Prior,),
-    "metric": (Metric,),
-    "trainer": (Trainer,),
-}
-"""What an object must be to play a role."""
 
 
 def complete(config: RunConfig, registry: Registry) -> RunConfig:

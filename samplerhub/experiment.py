@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from samplerhub import process as derived
+from samplerhub.capabilities import Budgeted, FitsBudget, FromTarget, HasShape
 from samplerhub.component import kebab, numbered
 from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
 from samplerhub.manifest import Manifest, MetricRecord, Settings, environment, record
@@ -21,13 +22,9 @@ from samplerhub.measure import check_needs, check_player, measure
 from samplerhub.noise import stream
 from samplerhub.problem import Problem
 from samplerhub.protocols import (
-    Budgeted,
     Estimate,
-    FitsBudget,
     ForwardProcess,
-    FromTarget,
     Grid,
-    HasShape,
     Metric,
     Prior,
     Progress,

@@ -10,7 +10,7 @@ from importlib import metadata
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from samplerhub.protocols import HasDigest
+from samplerhub.capabilities import HasDigest
 
 
 class ComponentRecord(BaseModel):

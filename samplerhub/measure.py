@@ -8,9 +8,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from samplerhub.capabilities import PLAYERS, HasMoments, IsGaussian, NeedsSamples
 from samplerhub.errors import Mismatch
 from samplerhub.noise import normal, stream
-from samplerhub.protocols import PLAYERS, Estimate, HasMoments, IsGaussian, Metric, Need, NeedsSamples, Target
+from samplerhub.protocols import Estimate, Metric, Need, Target
 
 MEANINGS = {
     Need.SAMPLES: "generated samples",

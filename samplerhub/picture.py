@@ -10,10 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from samplerhub.capabilities import Density
 from samplerhub.experiment import Experiment, Result
 from samplerhub.noise import normal, stream
 from samplerhub.process import alpha
-from samplerhub.protocols import Density, Target
+from samplerhub.protocols import Target
 
 IMAGES = 100
 POINTS = 5000

@@ -8,7 +8,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from samplerhub.protocols import ForwardProcess, HasDtype, ScoreModel, Target
+from samplerhub.capabilities import HasDtype
+from samplerhub.protocols import ForwardProcess, ScoreModel, Target
 
 T = TypeVar("T")
 

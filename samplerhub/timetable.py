@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 import samplerhub.process as derived
+from samplerhub.capabilities import Budgeted
 from samplerhub.errors import InvalidSetting, Mismatch
 from samplerhub.problem import Problem
-from samplerhub.protocols import Budgeted, ForwardProcess, Grid, Sampler
+from samplerhub.protocols import ForwardProcess, Grid, Sampler
 
 
 def timetable(problem: Problem, grid: Grid, sampler: Sampler, *, steps: int | None, nfe: int | None) -> Tensor:

@@ -17,7 +17,7 @@ PLUGINS = ROOT / "plugins"
 FILES = sorted(CORE.rglob("*.py"))
 PLUGIN_FILES = sorted(PLUGINS.rglob("*.py"))
 
-BASE = {"errors", "plugin", "component", "protocols"}
+BASE = {"errors", "plugin", "component", "protocols", "capabilities"}
 RUNNING = BASE | {"files", "manifest", "process", "problem", "noise", "sampling", "timetable", "measure", "experiment"}
 MAY_IMPORT = {
     "": set(),
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "plugin": set(),
     "component": set(),
     "protocols": set(),
+    "capabilities": {"protocols"},
     "files": BASE,
     "manifest": BASE,
     "process": BASE,

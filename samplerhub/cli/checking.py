@@ -40,8 +40,8 @@ def check_one(registry: Registry, role: str, name: str, as_json: bool) -> None:
 def _findings(registry: Registry, role: str, name: str) -> Iterator[Finding]:
     """Yield the findings of a component: those of its record, then those of its role, on all registered processes."""
     from samplerhub import testing
+    from samplerhub.capabilities import Denoises, FromTarget
     from samplerhub.measure import offered
-    from samplerhub.protocols import Denoises, FromTarget
 
     entry = registry.find(role, name).entry
     component = registry.load(role, name)

@@ -13,10 +13,10 @@ import typer
 from pydantic import BaseModel
 
 from samplerhub.assembly import assemble, complete, differences, named
+from samplerhub.capabilities import Budgeted
 from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
 from samplerhub.cli.selection import Selection, select_for_run
 from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
-from samplerhub.protocols import Budgeted
 from samplerhub.registry import Registry
 
 if TYPE_CHECKING:

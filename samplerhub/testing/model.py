@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from samplerhub.protocols import Denoises, Density, HasDtype, HasMoments, ScoreModel, Target
+from samplerhub.capabilities import Denoises, Density, HasDtype, HasMoments
+from samplerhub.protocols import ScoreModel, Target
 
 LEVELS = (0.01, 0.3, 2.0, 50.0)
 

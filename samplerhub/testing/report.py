@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 import samplerhub.process as derived
+from samplerhub.capabilities import Budgeted
 from samplerhub.component import Component
-from samplerhub.protocols import Budgeted, ForwardProcess, Sampler
+from samplerhub.protocols import ForwardProcess, Sampler
 from samplerhub.testing import exact
 from samplerhub.testing.law import is_linear, sampled_variance
 from samplerhub.testing.sampler import check_contract, check_evaluations, flow_errors, slope, weak_errors

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 import samplerhub.process as derived
+from samplerhub.capabilities import Budgeted
 from samplerhub.problem import Problem
-from samplerhub.protocols import Budgeted, ForwardProcess, Sampler, Step
+from samplerhub.protocols import ForwardProcess, Sampler, Step
 from samplerhub.testing import exact
 from samplerhub.testing.law import variance
 

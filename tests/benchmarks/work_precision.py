@@ -36,8 +36,8 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 import samplerhub as sh
+from samplerhub.capabilities import Budgeted
 from samplerhub.errors import InvalidSetting
-from samplerhub.protocols import Budgeted
 from samplerhub.registry import Registry
 from samplerhub.timetable import timetable
 from samplerhub_grids.angle import AngleGrid
