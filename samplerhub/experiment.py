@@ -242,7 +242,11 @@ class Experiment:
             block = store.load(fingerprint, index) if store else None
             if block is None:
                 report = (lambda done: observe(Progress(int(1000 * (index + done)), 1000 * count))) if observe else None  # noqa: B023
-                block = self.run_block(index, report)
+                try:
+                    block = self.run_block(index, report)
+                except NotFinite as error:
+                    kept = f"; the {index * self._block} samples finished before are kept" if store and index else ""
+                    raise NotFinite(f"{error}{kept}") from error
                 if store:
                     store.save(fingerprint, index, block)
             yield block
@@ -257,7 +261,7 @@ class Experiment:
         with torch.no_grad():
             for i, step in enumerate(self.sampler(problem, x, self.times, stream(self.seed, "sampler", index))):
                 if not bool(step.x.isfinite().all()):
-                    raise NotFinite(self._what_was_not_finite(step, i, index))
+                    raise NotFinite(self._what_was_not_finite(step, i))
                 if report:
                     report(self._share(step, i))
         if step is None:
@@ -272,15 +276,13 @@ class Experiment:
         start, end = derived.log_snr(self.process, self.times[[0, -1]]).tolist()
         return float((derived.log_snr(self.process, step.t.cpu()).mean() - start) / (end - start))
 
-    def _what_was_not_finite(self, step: Step, i: int, index: int) -> str:
+    def _what_was_not_finite(self, step: Step, i: int) -> str:
         bad = ~step.x.reshape(len(step.x), -1).isfinite().all(1)
         t = step.t if isinstance(step.t, float) else step.t[bad].max().item()
-        finished = index * self._block
-        kept = f"; the {finished} samples finished before are kept" if finished else ""
         return (
             f"the state is not finite after step {i + 1} (t = {t:g}): {int(bad.sum())} of {len(bad)} samples; either "
             f"model {type(self.model).__name__} returned NaN or infinity, or the steps are too long for "
-            f"{type(self.sampler).__name__}: try more steps or dtype float64{kept}"
+            f"{type(self.sampler).__name__}: try more steps or dtype float64"
         )
 
     def _manifest(self, nfe: float, seconds: float, estimates: Mapping[str, Estimate]) -> Manifest:

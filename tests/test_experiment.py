@@ -363,6 +363,26 @@ def test_nan_says_where() -> None:
         experiment(model=Cliff(), sampler=DDIM(), block=16).run()
 
 
+class Breaks(sh.Component):
+    """The posterior mean of white data, for so many calls; then NaN."""
+
+    predicts: ClassVar[Literal["x0"]] = "x0"
+    left: ClassVar[int] = 0
+
+    def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
+        type(self).left -= 1
+        return y / (1 + rho**2) if self.left >= 0 else torch.full_like(y, torch.nan)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_what_was_finished_before_a_nan_stays(stored: bool) -> None:
+    Breaks.left, shelf = 15, Shelf()
+    with pytest.raises(NotFinite, match=r"after step 4 \(t = ") as caught:
+        experiment(model=Breaks(), sampler=DDIM(), samples=64, block=16).run(store=shelf if stored else None)
+    assert ("the 32 samples finished before are kept" in str(caught.value)) == stored
+    assert len(shelf.blocks) == (2 if stored else 0)
+
+
 class Shelf:
     """A store in memory."""
 

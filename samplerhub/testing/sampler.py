@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from samplerhub.testing.law import variance
 class Linear:
     """A model for states of any shape: D = y/(1 + rho^2)."""
 
-    predicts = "x0"
+    predicts: ClassVar[Literal["x0"]] = "x0"
 
     def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
         """Return the posterior mean of standard normal data."""
@@ -82,7 +83,7 @@ def check_evaluations(sampler: Sampler, process: ForwardProcess, most: int = 30)
     for steps in range(1, most + 1):
         rho = torch.logspace(math.log10(rho_high), math.log10(rho_low), steps + 1, dtype=torch.float64)
         times = derived.time_at(process, rho.clamp(rho_low, rho_high))
-        problem = Problem(process, Linear(), shape=(1,))  # type: ignore[arg-type]
+        problem = Problem(process, Linear(), shape=(1,))
         list(sampler(problem, torch.ones(2, 1, dtype=torch.float64), times, torch.Generator().manual_seed(0)))
         declared = sampler.evaluations(process, times)
         assert problem.nfe == declared, f"{steps} steps: declares {declared} evaluations, spends {problem.nfe:g}"
@@ -91,7 +92,7 @@ def check_evaluations(sampler: Sampler, process: ForwardProcess, most: int = 30)
 def _check_run(
     sampler: Sampler, process: ForwardProcess, shape: tuple[int, ...], dtype: torch.dtype, times: Tensor
 ) -> None:
-    problem = Problem(process, Linear(), shape=shape[1:])  # type: ignore[arg-type]
+    problem = Problem(process, Linear(), shape=shape[1:])
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
     x_before, times_before, global_before = x.clone(), times.clone(), torch.get_rng_state()
     path: list[Step] = []
