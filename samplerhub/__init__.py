@@ -10,17 +10,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from samplerhub.capabilities import Budgeted as Budgeted
+    from samplerhub.capabilities import Chooses as Chooses
     from samplerhub.capabilities import Denoises as Denoises
     from samplerhub.capabilities import Density as Density
     from samplerhub.capabilities import FitsBudget as FitsBudget
+    from samplerhub.capabilities import FitsData as FitsData
     from samplerhub.capabilities import FromTarget as FromTarget
     from samplerhub.capabilities import HasDigest as HasDigest
     from samplerhub.capabilities import HasDtype as HasDtype
+    from samplerhub.capabilities import HasGamma as HasGamma
     from samplerhub.capabilities import HasMoments as HasMoments
     from samplerhub.capabilities import HasShape as HasShape
     from samplerhub.capabilities import HasSigmaData as HasSigmaData
+    from samplerhub.capabilities import HeldOut as HeldOut
+    from samplerhub.capabilities import Inspects as Inspects
     from samplerhub.capabilities import IsGaussian as IsGaussian
+    from samplerhub.capabilities import LinearFeatures as LinearFeatures
+    from samplerhub.capabilities import LogSobolev as LogSobolev
     from samplerhub.capabilities import NeedsSamples as NeedsSamples
+    from samplerhub.capabilities import NormalPrior as NormalPrior
+    from samplerhub.capabilities import PriorDensity as PriorDensity
     from samplerhub.capabilities import Suggests as Suggests
     from samplerhub.component import Component as Component
     from samplerhub.component import kebab as kebab
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
     from samplerhub.files import read_tensors as read_tensors
     from samplerhub.files import write_tensors as write_tensors
     from samplerhub.manifest import Manifest as Manifest
+    from samplerhub.measure import Snapshot as Snapshot
     from samplerhub.noise import normal as normal
     from samplerhub.noise import stream as stream
     from samplerhub.plugin import ROLES as ROLES
@@ -48,10 +58,12 @@ if TYPE_CHECKING:
     from samplerhub.process import time_at as time_at
     from samplerhub.protocols import Estimate as Estimate
     from samplerhub.protocols import Evidence as Evidence
+    from samplerhub.protocols import Features as Features
     from samplerhub.protocols import ForwardProcess as ForwardProcess
     from samplerhub.protocols import Grid as Grid
     from samplerhub.protocols import Metric as Metric
     from samplerhub.protocols import Need as Need
+    from samplerhub.protocols import Point as Point
     from samplerhub.protocols import Prior as Prior
     from samplerhub.protocols import Progress as Progress
     from samplerhub.protocols import Sampler as Sampler
@@ -65,6 +77,7 @@ if TYPE_CHECKING:
     from samplerhub.sampling import MultistepSampler as MultistepSampler
     from samplerhub.sampling import Run as Run
     from samplerhub.sampling import weighted_sum as weighted_sum
+    from samplerhub.setup import Setup as Setup
 
 _HOMES = {
     "component": ("Component", "kebab", "summary"),
@@ -77,26 +90,37 @@ _HOMES = {
     "process": ("alpha", "diffusion2", "drift", "log_snr", "rho", "sigma", "time_at"),
     "capabilities": (
         "Budgeted",
+        "Chooses",
         "Denoises",
         "Density",
         "FitsBudget",
+        "FitsData",
         "FromTarget",
         "HasDigest",
         "HasDtype",
+        "HasGamma",
         "HasMoments",
         "HasShape",
         "HasSigmaData",
+        "HeldOut",
+        "Inspects",
         "IsGaussian",
+        "LinearFeatures",
+        "LogSobolev",
         "NeedsSamples",
+        "NormalPrior",
+        "PriorDensity",
         "Suggests",
     ),
     "protocols": (
         "Estimate",
         "Evidence",
+        "Features",
         "ForwardProcess",
         "Grid",
         "Metric",
         "Need",
+        "Point",
         "Prior",
         "Progress",
         "Sampler",
@@ -105,7 +129,9 @@ _HOMES = {
         "Target",
         "Trainer",
     ),
+    "measure": ("Snapshot",),
     "registry": ("Registry",),
+    "setup": ("Setup",),
     "sampling": ("GridSampler", "Leg", "MultistepSampler", "Run", "weighted_sum"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

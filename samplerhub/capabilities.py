@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from samplerhub.protocols import (
+    Features,
     ForwardProcess,
     Grid,
     Metric,
@@ -19,6 +20,9 @@ from samplerhub.protocols import (
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from samplerhub.problem import Problem
+    from samplerhub.setup import Setup
 
 
 @runtime_checkable
@@ -59,8 +63,60 @@ class IsGaussian(HasMoments, Protocol):
 
 
 @runtime_checkable
+class LogSobolev(Protocol):
+    """A target that knows a constant of the log-Sobolev inequality at every noise level."""
+
+    def log_sobolev(self, rho: float) -> float:
+        """Return C with H(nu|p) <= C/2 E_nu |grad log(nu/p)|^2 for all nu, p the law of x_0 + rho eps.
+
+        N(m, v I) has C = v. Infinity where none is known.
+        """
+        ...
+
+
+@runtime_checkable
+class HeldOut(Protocol):
+    """A target of finitely many data, some of which no model was trained on."""
+
+    def held_out(self) -> Target:
+        """Return the target of the data that are held out."""
+        ...
+
+
+@runtime_checkable
+class PriorDensity(Protocol):
+    """A prior whose density is known."""
+
+    def log_prob(self, problem: Problem, x: Tensor) -> Tensor:
+        """Return the log-density of the starting state at x (n, *d), shape (n,).
+
+        Raises:
+            Mismatch: It is not known for this problem.
+        """
+        ...
+
+
+@runtime_checkable
+class NormalPrior(Protocol):
+    """A prior that is a normal law, at least for some problems."""
+
+    def normal(self, problem: Problem) -> tuple[Tensor, Tensor] | None:
+        """Return mean (D,) and covariance (D, D) of the flattened starting state; None where it is not normal."""
+        ...
+
+
+@runtime_checkable
+class HasGamma(Protocol):
+    """A sampler of the one-parameter family of reverse SDEs."""
+
+    def gamma(self, rho: float) -> float:
+        """Return the stochasticity at a noise level: 0 is the probability-flow ODE, 1 the reverse SDE."""
+        ...
+
+
+@runtime_checkable
 class HasShape(Protocol):
-    """A model made for data of one shape."""
+    """A model, or features, made for data of one shape."""
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -117,6 +173,46 @@ class NeedsSamples(Protocol):
 
 
 @runtime_checkable
+class Inspects(Protocol):
+    """A metric that can tell from a run's setup whether it is defined for it."""
+
+    def inspect(self, setup: Setup) -> None:
+        """Return if it is, before anything is sampled.
+
+        Raises:
+            Mismatch: It is not; says why and what to choose instead.
+        """
+        ...
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """A metric that stands for whichever of several fits a run best."""
+
+    def choose(self, setup: Setup) -> Metric:
+        """Return the metric that is evaluated in its place."""
+        ...
+
+
+@runtime_checkable
+class FitsData(Protocol):
+    """Features that are made from data."""
+
+    def fit(self, x: Tensor) -> Features:
+        """Return the features made from samples of the target, x (m, *d)."""
+        ...
+
+
+@runtime_checkable
+class LinearFeatures(Protocol):
+    """Features that are a linear map, so that they carry moments over."""
+
+    def push(self, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and covariance of the features, from those of the flattened samples, float64."""
+        ...
+
+
+@runtime_checkable
 class Suggests(Protocol):
     """A target that names what goes well with it."""
 
@@ -151,7 +247,8 @@ PLAYERS: Mapping[str, tuple[type, ...]] = {
     "sampler": (Sampler,),
     "grid": (Grid,),
     "prior": (Prior,),
-    "metric": (Metric,),
+    "features": (Features, FitsData),
+    "metric": (Metric, Chooses),
     "trainer": (Trainer,),
 }
 """What an object must be to play a role."""

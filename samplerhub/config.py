@@ -17,7 +17,7 @@ from samplerhub.registry import Registry, among
 
 RUN_ROLES = tuple(role for role in ROLES if role not in ("metric", "trainer"))
 """Roles that a run has one component of."""
-SETTINGS = ("samples", "steps", "nfe", "seed", "dtype", "device", "batch", "block")
+SETTINGS = ("samples", "steps", "nfe", "seed", "dtype", "device", "batch", "block", "path")
 
 
 class Choice(BaseModel):
@@ -51,6 +51,7 @@ class RunConfig(BaseModel):
     device: str | None = None
     batch: int | None = None
     block: int | None = None
+    path: int | None = None
 
     def over(self, base: RunConfig) -> RunConfig:
         """Return this config where it says something, the other elsewhere."""

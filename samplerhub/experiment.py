@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import torch
@@ -14,15 +14,16 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from samplerhub import process as derived
-from samplerhub.capabilities import Budgeted, FitsBudget, FromTarget, HasShape
+from samplerhub.capabilities import Budgeted, Chooses, FitsBudget, FitsData, FromTarget, HasShape
 from samplerhub.component import kebab, numbered
 from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
-from samplerhub.manifest import Manifest, MetricRecord, Settings, environment, record
-from samplerhub.measure import check_needs, check_player, measure
+from samplerhub.manifest import Manifest, MetricRecord, PointRecord, Settings, environment, record
+from samplerhub.measure import Snapshot, check_features, check_needs, check_player, chosen, measure
 from samplerhub.noise import stream
 from samplerhub.problem import Problem
 from samplerhub.protocols import (
     Estimate,
+    Features,
     ForwardProcess,
     Grid,
     Metric,
@@ -33,6 +34,7 @@ from samplerhub.protocols import (
     Step,
     Target,
 )
+from samplerhub.setup import Setup
 from samplerhub.timetable import timetable
 
 MOST = 10**12
@@ -49,6 +51,8 @@ class Block:
     rho: float
     rows: int
     """Rows that the model was asked for."""
+    path: Tensor | None = None
+    """States y = x/alpha at the recorded times but the last, shape (K - 1, rows, *d); None without a path."""
 
 
 class BlockStore(Protocol):
@@ -78,6 +82,8 @@ class Result:
     manifest: Manifest
     times: Tensor
     """The grid, shape (steps + 1,)."""
+    path: tuple[Snapshot, ...] = ()
+    """The recorded states, from the start to the end; empty where no path was recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +107,9 @@ class Experiment:
     grid: Grid
     prior: Prior
     target: Target | None = None
-    metrics: Sequence[Metric] | Mapping[str, Metric] = ()
+    metrics: Sequence[Metric | Chooses] | Mapping[str, Metric | Chooses] = ()
+    features: Features | FitsData | None = None
+    """What metrics such as the Frechet distance compare; None: the samples as they are."""
     samples: int = 256
     steps: int | None = None
     nfe: int | None = None
@@ -111,17 +119,19 @@ class Experiment:
     batch: int | None = None
     block: int | None = None
     """Samples in a block; by default as many as hold 65,536 numbers, but 256 to 8,192."""
+    path: int | None = None
+    """Record the state at so many times, or at all of them where the grid has fewer: metrics have a curve."""
     shape: tuple[int, ...] | None = None
     """Shape of one sample; needed only where neither target nor model knows it."""
 
     times: Tensor = field(init=False, repr=False, compare=False)
     """The grid of the run, float64, decreasing."""
+    _evaluated: dict[str, Metric] = field(init=False, repr=False, compare=False, default_factory=dict)
     _memo: dict[Hashable, object] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_players()
-        check_needs(self._metrics, self.target, self.samples)
         problem = self.problem()
         if self.block is None:
             object.__setattr__(self, "block", min(8192, max(256, 65_536 // max(1, math.prod(problem.shape)))))
@@ -137,9 +147,13 @@ class Experiment:
             raise Mismatch(
                 f"prior {type(self.prior).__name__} gives states of shape {tuple(start.shape[1:])}, not {problem.shape}"
             )
+        setup = self.setup()
+        object.__setattr__(self, "_evaluated", {name: chosen(metric, setup) for name, metric in self._metrics.items()})
+        check_needs(self._evaluated, setup)
+        check_features(self.features, setup)
 
     def _check_numbers(self) -> None:
-        numbers = {name: getattr(self, name) for name in ("samples", "steps", "nfe", "batch", "block")}
+        numbers = {name: getattr(self, name) for name in ("samples", "steps", "nfe", "batch", "block", "path")}
         for name, value in {**numbers, "seed": self.seed}.items():
             if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
                 raise InvalidSetting(f"{name} = {value!r}: it must be an integer")
@@ -148,6 +162,8 @@ class Experiment:
                 raise InvalidSetting(
                     f"{name} = {value}: it must be at least 1{'' if value < 1 else f', at most {MOST:,}'}"
                 )
+        if self.path is not None and self.path < 2:
+            raise InvalidSetting(f"path = {self.path}: it must be at least 2, the start and the end")
         if self.dtype not in DTYPES:
             raise InvalidSetting(f"dtype = {self.dtype!r}: choose one of {', '.join(DTYPES)}")
         try:
@@ -167,6 +183,13 @@ class Experiment:
                 check_player(role, player)
         for metric in self._metrics.values():
             check_player("metric", metric)
+        if self.features is not None:
+            check_player("features", self.features)
+        if self.path is not None and not isinstance(self.sampler, Budgeted):
+            raise Mismatch(
+                f"path = {self.path}: {type(self.sampler).__name__} chooses its own steps for each sample, so that "
+                f"there are no common times to record; choose a sampler of fixed steps, or leave --path out"
+            )
 
     @property
     def _block(self) -> int:
@@ -174,19 +197,50 @@ class Experiment:
         return self.block
 
     @property
-    def _metrics(self) -> Mapping[str, Metric]:
+    def _metrics(self) -> Mapping[str, Metric | Chooses]:
         assert isinstance(self.metrics, Mapping)
         return self.metrics
 
     def problem(self) -> Problem:
         """Return a fresh problem, whose count of evaluations is 0."""
-        model = self.model
-        if isinstance(model, FromTarget):
-            if self.target is None:
-                raise Mismatch(f"model {type(model).__name__} is made from a target, but the experiment has none")
-            model = model.of(self.target)
+        model = self._made_model()
         shape = self._shape(model)
         return Problem(self.process, model, target=self.target, shape=shape, batch=self.batch, memo=self._memo)
+
+    def setup(self) -> Setup:
+        """Return what the run is made of, as a metric sees it."""
+        model = self._made_model()
+        return Setup(
+            process=self.process,
+            model=model,
+            sampler=self.sampler,
+            prior=self.prior,
+            target=self.target,
+            times=self.times,
+            shape=self._shape(model),
+            samples=self.samples,
+            seed=self.seed,
+            device=self.device,
+            batch=self.batch,
+            path=self._recorded,
+        )
+
+    @property
+    def _recorded(self) -> tuple[int, ...]:
+        """Indices of the recorded times: as many as were asked for, spread evenly over the steps."""
+        if self.path is None:
+            return ()
+        steps = len(self.times) - 1
+        K = min(self.path, steps + 1)
+        return tuple(round(k * steps / (K - 1)) for k in range(K))
+
+    def _made_model(self) -> ScoreModel:
+        model = self.model
+        if not isinstance(model, FromTarget):
+            return model
+        if self.target is None:
+            raise Mismatch(f"model {type(model).__name__} is made from a target, but the experiment has none")
+        return model.of(self.target)
 
     def _shape(self, model: ScoreModel) -> tuple[int, ...]:
         known = {
@@ -206,14 +260,15 @@ class Experiment:
     def fingerprint(self) -> str:
         """Return a hash of everything that decides the samples, as far as the components are records."""
         parts = [record(c).model_dump_json() for c in (self.process, self.model, self.sampler, self.prior, self.target)]
-        parts += [str(self.times.tolist()), str((self.samples, self.seed, self.dtype, self.block)), torch.__version__]
+        parts += [str(self.times.tolist()), str((self.samples, self.seed, self.dtype, self.block, self.path))]
+        parts += [torch.__version__]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def run(self, observe: Callable[[Progress], None] | None = None, store: BlockStore | None = None) -> Result:
         """Make the samples and evaluate the metrics.
 
         Args:
-            observe: Called after each step with how far the run has come.
+            observe: Called after each step, and before each metric, with how far the run has come.
             store: Where finished blocks are kept and looked for.
 
         Raises:
@@ -232,8 +287,20 @@ class Experiment:
         nfe = sum(block.rows for block in blocks) / self.samples
 
         alpha = 1.0 if rho == 0 else derived.alpha(self.process, self.times[-1]).item()
-        estimates = measure(self._metrics, samples / alpha, rho, self.target, self.seed)
-        return Result(samples, rho, nfe, seconds, estimates, self._manifest(nfe, seconds, estimates), self.times)
+        path = [*self._path(blocks), Snapshot(self.times[-1].item(), rho, samples / alpha)]
+        estimates = measure(self._evaluated, path, self.setup(), self.features, observe)
+        manifest = self._manifest(nfe, seconds, estimates)
+        recorded = tuple(path) if self.path is not None else ()
+        return Result(samples, rho, nfe, seconds, estimates, manifest, self.times, recorded)
+
+    def _path(self, blocks: Sequence[Block]) -> list[Snapshot]:
+        """Return the recorded states of all blocks, but for the last."""
+        paths = [block.path for block in blocks if block.path is not None]
+        if not paths:
+            return []
+        at = self.times[list(self._recorded)]
+        states = torch.cat(paths, 1)
+        return [Snapshot(t, rho, y) for t, rho, y in zip(at.tolist(), derived.rho(self.process, at).tolist(), states)]
 
     def _blocks(self, observe: Callable[[Progress], None] | None, store: BlockStore | None) -> Iterator[Block]:
         fingerprint = self.fingerprint()
@@ -257,17 +324,30 @@ class Experiment:
         problem = self.problem()
         problem.span = (self.times[-1].item(), self.times[0].item())
         x = self.prior.sample(problem, n, stream(self.seed, "prior", index)).to(self.device, DTYPES[self.dtype])
+        recorded = {i: alpha for i, alpha in self._alphas() if i < len(self.times) - 1}
+        path = [self._scale_free(x, recorded[0])] if recorded else []
         step = None
         with torch.no_grad():
             for i, step in enumerate(self.sampler(problem, x, self.times, stream(self.seed, "sampler", index))):
                 if not bool(step.x.isfinite().all()):
                     raise NotFinite(self._what_was_not_finite(step, i))
+                if i + 1 in recorded:
+                    path.append(self._scale_free(step.x, recorded[i + 1]))
                 if report:
                     report(self._share(step, i))
         if step is None:
             raise Mismatch(f"sampler {type(self.sampler).__name__} yielded no step")
         rho = step.rho if isinstance(step.rho, float) else float(torch.as_tensor(step.rho).max())
-        return Block(step.x.cpu(), rho, problem.rows)
+        return Block(step.x.cpu(), rho, problem.rows, torch.stack(path) if path else None)
+
+    def _alphas(self) -> list[tuple[int, float]]:
+        """Return (index, alpha) of the recorded times."""
+        at = list(self._recorded)
+        return list(zip(at, derived.alpha(self.process, self.times[at]).tolist()))
+
+    @staticmethod
+    def _scale_free(x: Tensor, alpha: float) -> Tensor:
+        return (x / alpha).cpu()
 
     def _share(self, step: Step, i: int) -> float:
         """Share of the block that is done: steps of the grid, or the way in log rho where steps are adaptive."""
@@ -293,6 +373,7 @@ class Experiment:
             "sampler": self.sampler,
             "grid": self.grid,
             "prior": self.prior,
+            "features": self.features,
         }
         return Manifest(
             components={role: record(component) for role, component in roles.items() if component is not None},
@@ -305,12 +386,20 @@ class Experiment:
                 device=self.device,
                 batch=self.batch,
                 block=self._block,
+                path=self.path,
             ),
             times=self.times.tolist(),
             nfe=nfe,
             seconds=seconds,
             estimates={
-                name: MetricRecord(value=e.value, stderr=e.stderr, details=dict(e.details))
+                name: MetricRecord(
+                    value=e.value,
+                    stderr=e.stderr,
+                    quantity=e.quantity,
+                    bounds=e.bounds,
+                    details=dict(e.details),
+                    curve=[PointRecord(**asdict(point)) for point in e.curve],
+                )
                 for name, e in estimates.items()
             },
             environment=environment(),

@@ -41,7 +41,7 @@ class RunFolder:
             tensors, header = read_tensors(self._block(index))
             if header["fingerprint"] != fingerprint:
                 return None
-            return Block(tensors["samples"], float(header["rho"]), int(header["rows"]))
+            return Block(tensors["samples"], float(header["rho"]), int(header["rows"]), tensors.get("path"))
         except (UnusableFile, KeyError, ValueError):
             return None
 
@@ -49,7 +49,8 @@ class RunFolder:
         """Keep a finished block."""
         writable_folder(self.blocks)
         header = {"fingerprint": fingerprint, "rho": repr(block.rho), "rows": str(block.rows)}
-        write_tensors(self._block(index), {"samples": block.samples}, header)
+        path = {} if block.path is None else {"path": block.path}
+        write_tensors(self._block(index), {"samples": block.samples, **path}, header)
 
     def finished(self, experiment: Experiment) -> int:
         """Return how many blocks of this experiment are there already."""

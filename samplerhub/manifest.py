@@ -29,6 +29,17 @@ class ComponentRecord(BaseModel):
     """Hash of the files that it read."""
 
 
+class PointRecord(BaseModel):
+    """A figure at one time of the path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    t: float
+    rho: float
+    value: float
+    stderr: float | None
+
+
 class MetricRecord(BaseModel):
     """One figure of a run."""
 
@@ -36,7 +47,10 @@ class MetricRecord(BaseModel):
 
     value: float
     stderr: float | None
+    quantity: str = ""
+    bounds: str = ""
     details: dict[str, float | str] = {}
+    curve: list[PointRecord] = []
 
 
 class Settings(BaseModel):
@@ -51,6 +65,7 @@ class Settings(BaseModel):
     device: str
     batch: int | None
     block: int
+    path: int | None = None
 
 
 class Manifest(BaseModel):

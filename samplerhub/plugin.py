@@ -25,6 +25,7 @@ ROLES: Final[dict[str, str]] = {
     "sampler": "reverse-time solver",
     "grid": "discretisation of time",
     "prior": "law of the starting state",
+    "features": "vectors of which samples are compared",
     "metric": "figure of merit, with its standard error",
     "trainer": "fits a model to a target",
 }

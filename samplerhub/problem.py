@@ -44,6 +44,7 @@ class Problem:
         "_dtype",
         "_predicts",
         "batch",
+        "gradients",
         "memo",
         "model",
         "process",
@@ -64,6 +65,7 @@ class Problem:
         span: tuple[float, float] | None = None,
         batch: int | None = None,
         memo: dict[Hashable, object] | None = None,
+        gradients: bool = False,
     ) -> None:
         self.process = process
         self.model = model
@@ -75,6 +77,8 @@ class Problem:
         """At most so many samples go through the model at a time (rounded up to a multiple of 16 for small states)."""
         self.memo: dict[Hashable, object] = {} if memo is None else memo
         """What has been computed once for the run, see `once`."""
+        self.gradients = gradients
+        """Whether derivatives flow through the model; a sampler needs none."""
         self.rows = 0
         """Rows that the model was asked for so far."""
         self.samples = 0
@@ -122,7 +126,7 @@ class Problem:
         self.rows += n
         if n > self.samples:
             self.samples = n
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and not self.gradients:
             with torch.no_grad():
                 return self._cast(y, rho, n)
         return self._cast(y, rho, n)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from samplerhub.problem import Problem
+    from samplerhub.setup import Setup
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -47,6 +48,26 @@ class Need(Flag):
     """a target whose law is Gaussian"""
     LINE = auto()
     """a one-dimensional target"""
+    DENSITY = auto()
+    """a target whose density is known at every noise level"""
+    DENOISER = auto()
+    """a target whose posterior mean is known in closed form"""
+    FEATURES = auto()
+    """features of the generated samples and of the reference"""
+    SETUP = auto()
+    """the run itself: its process, model, sampler, prior, target and times"""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A figure at one time of the path."""
+
+    t: float
+    rho: float
+    """Noise level at that time."""
+    value: float
+    stderr: float | None = None
+    """Standard error; None for a figure that is exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +77,12 @@ class Estimate:
     value: float
     stderr: float | None = None
     """Standard error; None for a figure that is exact."""
-    curve: tuple[tuple[float, float], ...] | None = None
-    """Pairs (t, value) along the path."""
+    curve: tuple[Point, ...] = ()
+    """The figure along the path, from the start of sampling to its end; empty where no path was recorded."""
+    quantity: str = ""
+    """What is measured, where several metrics measure the same: "kl", "kl-reverse", "l1"."""
+    bounds: str = ""
+    """The quantity that the figure is an upper bound of; empty for a figure that is no bound."""
     details: Mapping[str, float | str] = field(default_factory=dict)
     """What else is worth knowing: the method, the bias that was removed, the sizes."""
 
@@ -78,6 +103,36 @@ class Evidence(Protocol):
     @property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean (D,) and covariance (D, D) of the flattened target at noise level `rho`, float64."""
+        ...
+
+    @property
+    def features(self) -> Tensor:
+        """Features of the samples, (n, D); the flattened samples if none were chosen."""
+        ...
+
+    @property
+    def reference_features(self) -> Tensor:
+        """Features of the reference, (m, D)."""
+        ...
+
+    @property
+    def feature_moments(self) -> tuple[Tensor, Tensor] | None:
+        """Mean (D,) and covariance (D, D) of the target's features at noise level `rho`; None where not known."""
+        ...
+
+    @property
+    def embedding(self) -> str:
+        """What the features are: their name, and a hash of the files that they read."""
+        ...
+
+    @property
+    def setup(self) -> Setup:
+        """The run itself."""
+        ...
+
+    @property
+    def t(self) -> float:
+        """Time of the samples."""
         ...
 
     @property
@@ -180,6 +235,15 @@ class Prior(Protocol):
 
     def sample(self, problem: Problem, n: int, rng: torch.Generator) -> Tensor:
         """Return n states x at time problem.span[1], shape (n, *problem.shape)."""
+        ...
+
+
+@runtime_checkable
+class Features(Protocol):
+    """A map from samples to vectors, in which distributions are compared."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the features of samples x (n, *d), shape (n, D); row by row, without randomness."""
         ...
 
 

@@ -18,7 +18,18 @@ FILES = sorted(CORE.rglob("*.py"))
 PLUGIN_FILES = sorted(PLUGINS.rglob("*.py"))
 
 BASE = {"errors", "plugin", "component", "protocols", "capabilities"}
-RUNNING = BASE | {"files", "manifest", "process", "problem", "noise", "sampling", "timetable", "measure", "experiment"}
+RUNNING = BASE | {
+    "files",
+    "manifest",
+    "process",
+    "problem",
+    "noise",
+    "sampling",
+    "timetable",
+    "setup",
+    "measure",
+    "experiment",
+}
 MAY_IMPORT = {
     "": set(),
     "errors": set(),
@@ -33,7 +44,8 @@ MAY_IMPORT = {
     "problem": BASE | {"process"},
     "sampling": BASE | {"process", "problem", "noise"},
     "timetable": BASE | {"process", "problem"},
-    "measure": BASE | {"process", "noise"},
+    "setup": BASE | {"process", "problem"},
+    "measure": BASE | {"process", "noise", "setup"},
     "experiment": RUNNING,
     "testing": RUNNING | {"", "testing"},
     "registry": BASE,

@@ -9,7 +9,6 @@ import pytest
 import samplerhub as sh
 from samplerhub import testing
 from samplerhub.errors import Mismatch
-from samplerhub.measure import check_needs
 from samplerhub.registry import Registered, Registry
 
 REGISTRY = Registry.discover()
@@ -82,12 +81,20 @@ def test_prior(registered: Registered, process: sh.ForwardProcess) -> None:
 
 @every("metric")
 def test_metric(registered: Registered) -> None:
-    metric, checked = made(registered), 0
+    metric = made(registered)
+    targets = [t for r in REGISTRY.entries("target") if testing.suits(metric, t := made(r))]
+    for target in targets:
+        testing.check_metric(metric, target)
+    assert targets, "no registered target meets its needs"
+
+
+@every("features")
+def test_features(registered: Registered) -> None:
+    features, checked = made(registered), 0
     for target in (made(r) for r in REGISTRY.entries("target")):
         try:
-            check_needs({registered.entry.name: metric}, target, 4000)
+            testing.check_features(features, target)
         except Mismatch:
             continue
-        testing.check_metric(metric, target)
         checked += 1
-    assert checked, "no registered target meets its needs"
+    assert checked, "no registered target fits them"

@@ -41,7 +41,6 @@ def _findings(registry: Registry, role: str, name: str) -> Iterator[Finding]:
     """Yield the findings of a component: those of its record, then those of its role, on all registered processes."""
     from samplerhub import testing
     from samplerhub.capabilities import Denoises, FromTarget
-    from samplerhub.measure import offered
 
     entry = registry.find(role, name).entry
     component = registry.load(role, name)
@@ -70,8 +69,10 @@ def _findings(registry: Registry, role: str, name: str) -> Iterator[Finding]:
         checks = {
             about: partial(testing.check_metric, made, target)
             for about, target in targets.items()
-            if all(need & offered(target) for need in made.needs)
+            if testing.suits(made, target)
         }
+    elif role == "features":
+        checks = {about: partial(testing.check_features, made, target) for about, target in targets.items()}
     for about, check in checks.items():
         yield testing.holds(role, about, "kept", check)
 

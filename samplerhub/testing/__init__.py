@@ -3,7 +3,10 @@
 from samplerhub.testing.component import check_component as check_component
 from samplerhub.testing.ends import check_grid as check_grid
 from samplerhub.testing.ends import check_prior as check_prior
+from samplerhub.testing.features import check_features as check_features
 from samplerhub.testing.metric import check_metric as check_metric
+from samplerhub.testing.metric import setup_of as setup_of
+from samplerhub.testing.metric import suits as suits
 from samplerhub.testing.model import check_model as check_model
 from samplerhub.testing.model import check_target as check_target
 from samplerhub.testing.process import check_process as check_process

@@ -2,28 +2,121 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
+from torch import Tensor
 
-from samplerhub.measure import Recorded, check_needs
+from samplerhub.capabilities import Chooses, Denoises
+from samplerhub.errors import Mismatch
+from samplerhub.measure import Recorded, Snapshot, check_needs, chosen
 from samplerhub.noise import normal, stream
-from samplerhub.protocols import Metric, Target
+from samplerhub.problem import Problem
+from samplerhub.protocols import Estimate, ForwardProcess, Metric, Need, Target
+from samplerhub.sampling import GridSampler, Leg, Run
+from samplerhub.setup import Setup
+
+RHO = 0.1
+"""Noise level at which the samples of a check are compared."""
 
 
-def check_metric(metric: Metric, target: Target, samples: int = 4000) -> None:
+class Plain:
+    """The process without a scale, x_t = x_0 + t eps."""
+
+    span = (0.002, 80.0)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """1."""
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """Return t."""
+        return t
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The exact posterior mean of a target, or, where it is not known, its mean."""
+
+    target: Target
+    mean: Tensor
+    predicts: Literal["x0"] = "x0"
+
+    def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
+        """Return it, shape of y."""
+        return self.target.denoise(y, rho) if isinstance(self.target, Denoises) else self.mean.to(y).expand_as(y)
+
+
+class NoisedTarget:
+    """The start without error: the target, noised."""
+
+    def sample(self, problem: Problem, n: int, rng: torch.Generator) -> Tensor:
+        """Return n states at the start."""
+        assert problem.target is not None
+        x_0 = problem.target.sample(n, rng).double()
+        return x_0 + problem.span[1] * normal(x_0, rng)
+
+
+class PlainEuler(GridSampler):
+    """y_s = y_t + (rho_s - rho_t) eps."""
+
+    def step(self, run: Run, y: Tensor, leg: Leg) -> Tensor:
+        """One evaluation."""
+        return y + (leg.rho_s - leg.rho_t) * run.problem.eps(y, leg.rho_t)
+
+
+def setup_of(target: Target, samples: int, seed: int = 0, path: Sequence[int] = (), steps: int = 10) -> Setup:
+    """Return the setup of a run without error of start and score, by Euler's method from rho = 10 down to `RHO`."""
+    mean = target.sample(1000, stream(seed, "mean")).double().mean(0)
+    times = torch.logspace(1, math.log10(RHO), steps + 1, dtype=torch.float64)
+    process: ForwardProcess = Plain()
+    return Setup(
+        process=process,
+        model=Truth(target, mean),
+        sampler=PlainEuler(),
+        prior=NoisedTarget(),
+        target=target,
+        times=times,
+        shape=tuple(target.shape),
+        samples=samples,
+        seed=seed,
+        path=tuple(path),
+    )
+
+
+def suits(metric: Metric | Chooses, target: Target, samples: int = 4000) -> bool:
+    """Say whether a metric is defined for a target."""
+    setup = setup_of(target, samples)
+    try:
+        check_needs({type(metric).__name__: chosen(metric, setup)}, setup)
+    except Mismatch:
+        return False
+    return True
+
+
+def check_metric(metric: Metric | Chooses, target: Target, samples: int = 4000) -> None:
     """Assert that a metric can be had for the target, ignores the order of samples, and is honest about equal laws.
 
-    It reads through the same guard as in a run, so that reading what it did not declare is an error.
+    It reads through the same guard as in a run, so that reading what it did not declare is an error. A metric that
+    reads the run's setup must give the same figure twice, and a curve over the path if one is recorded.
+
+    Raises:
+        Mismatch: The metric is not defined for the target.
     """
-    check_needs({type(metric).__name__: metric}, target, samples)
-    rho = 0.1
+    metric = chosen(metric, setup_of(target, samples))
+    check_needs({type(metric).__name__: metric}, setup_of(target, samples))
+    if Need.SETUP in metric.needs:
+        return _check_setup_metric(metric, target, samples)
     scores = []
     for seed in range(20):
-        x0 = target.sample(samples, stream(seed, "check")).double()
-        y = x0 + rho * normal(x0, stream(seed, "check noise"))
-        estimate = metric(Recorded(y, rho, target, seed, metric.needs))
+        y = _noised(target, samples, seed)
+        estimate = _evaluated(metric, y, setup_of(target, samples, seed))
         if seed == 0:
             shuffled = y[torch.randperm(samples, generator=stream(0, "shuffle"))]
-            again = metric(Recorded(shuffled, rho, target, seed, metric.needs))
+            again = _evaluated(metric, shuffled, setup_of(target, samples, seed))
             assert abs(again.value - estimate.value) <= 1e-9 * (1 + abs(estimate.value)), "the order of samples matters"
         if estimate.stderr is None:
             return
@@ -34,3 +127,24 @@ def check_metric(metric: Metric, target: Target, samples: int = 4000) -> None:
         f"biased at equal laws: value/stderr is {float(z.mean()):.2f} in the mean"
     )
     assert float(z.abs().max()) < 5, f"standard error too small: value/stderr reaches {float(z.abs().max()):.1f}"
+
+
+def _check_setup_metric(metric: Metric, target: Target, samples: int) -> None:
+    y = _noised(target, samples, 0)
+    first, second = (_evaluated(metric, y, setup_of(target, samples)) for _ in range(2))
+    assert (first.value, first.stderr) == (second.value, second.stderr), "the same run gives another figure"
+    assert first.stderr is None or first.stderr >= 0, f"standard error {first.stderr}"
+    assert not math.isnan(first.value), "the figure is no number"
+    setup = setup_of(target, samples, path=(0, 5, 10))
+    curve = _evaluated(metric, y, setup).curve
+    at = [point.t for point in curve]
+    assert at == sorted(at, reverse=True), f"the curve's times {at} do not decrease"
+
+
+def _noised(target: Target, samples: int, seed: int) -> Tensor:
+    x_0 = target.sample(samples, stream(seed, "check")).double()
+    return x_0 + RHO * normal(x_0, stream(seed, "check noise"))
+
+
+def _evaluated(metric: Metric, y: Tensor, setup: Setup) -> Estimate:
+    return metric(Recorded(Snapshot(RHO, RHO, y), setup, metric.needs))
