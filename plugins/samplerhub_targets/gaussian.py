@@ -90,6 +90,10 @@ class Gaussian(Component):
         s = law.variances + rho * rho
         return -(z * z / s + (2 * math.pi * s).log()).sum(1) / 2
 
+    def log_sobolev(self, rho: float) -> float:
+        """Return the log-Sobolev constant of x_0 + rho eps: its largest variance, which is the best constant."""
+        return self._axes.variances.max().item() + rho**2
+
     def _law(self, y: Tensor) -> _Axes:
         kind = y.dtype, y.device
         if kind not in self._laws:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from samplerhub import Component, broadcast
 from samplerhub_targets.covariance import Covariance, check_covariance, matrix
+from samplerhub_targets.log_sobolev import Kind, TwoGaussians, compact_support, radius
 
 DIRECT = 4
 """Up to this dimension distances are summed coordinate by coordinate; above it they come from one matrix product."""
@@ -72,6 +73,7 @@ class Mixture(Component):
 
     References:
         The Effect of Stochasticity in Score-Based Diffusion Sampling (Schaeffer et al., 2025), arXiv:2506.11378
+        Poincare and Log-Sobolev Inequalities for Mixtures (Schlichting, 2019), arXiv:1812.06464
     """
 
     weights: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.1, 0.9), min_length=1)
@@ -80,6 +82,8 @@ class Mixture(Component):
     """Means of the components, a point each; in one dimension numbers will do."""
     covariances: tuple[Covariance, ...] = (0.04, 0.01)
     """Covariances of the components: a variance (times the identity), or a symmetric positive definite matrix."""
+    lsi: Kind = "paper"
+    """Log-Sobolev constant of two components: as the paper has it, or, as rigorous and smaller, half or split."""
 
     @model_validator(mode="after")
     def _components_fit(self) -> Mixture:
@@ -149,6 +153,36 @@ class Mixture(Component):
         parts, s = self._noised(y, rho)
         _, L = _log_terms(parts, y, s)
         return L.logsumexp(0)
+
+    def log_sobolev(self, rho: float) -> float:
+        """Return a log-Sobolev constant of x_0 + rho eps.
+
+        One component: its largest variance. Two: Schlichting's. More, all of one variance v: the means are data in a
+        ball, to which noise of variance v + rho^2 is added (Chen, Chewi and Niles-Weed). Else infinity: there is a
+        constant, but none of these theorems gives it.
+        """
+        w, mu, S = self._fields
+        if len(w) == 1:
+            return self._largest + rho**2
+        if len(w) == 2:
+            return self._two(rho, self.lsi)
+        spherical = all(isinstance(S_i, float) for S_i in self.covariances) or mu.shape[1] == 1
+        if spherical and bool((S[0] == S).all()):
+            return compact_support(self._radius, self._largest + rho**2)
+        return math.inf
+
+    @cached_property
+    def _two(self) -> TwoGaussians:
+        return TwoGaussians.of(*self._fields)
+
+    @cached_property
+    def _radius(self) -> float:
+        return radius(self._fields[1])
+
+    @cached_property
+    def _largest(self) -> float:
+        largest: float = torch.linalg.eigvalsh(self._fields[2]).max().item()
+        return largest
 
     def _noised(self, y: Tensor, rho: Tensor) -> tuple[_Parts, Tensor]:
         """Return the components and the variances v + rho^2, (K, n or 1) or (n or 1, K, d)."""
