@@ -12,6 +12,12 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "model",
+            "gaussian",
+            "samplerhub_models.gaussian:GaussianScore",
+            "The score of a Gaussian with the moments of the target, or off them by as much as is asked for.",
+        ),
+        Entry(
+            "model",
             "network",
             "samplerhub_models.network:Network",
             "A trained denoising network, read from a safetensors file.",

@@ -20,4 +20,10 @@ def samplerhub_entries() -> list[Entry]:
             "Pure noise, x = sigma(t_max) z with z standard normal.",
             default=True,
         ),
+        Entry(
+            "prior",
+            "matched",
+            "samplerhub_priors.matched:MatchedPrior",
+            "The normal law with mean and covariance of the noised target, or off them by as much as is asked for.",
+        ),
     ]

@@ -18,6 +18,12 @@ class BellsTarget(Bells):
         i = torch.multinomial(self.weights, n, replacement=True, generator=rng)
         return self.means[i] + self.variances[i, None].sqrt() * torch.randn(n, 2, generator=rng, dtype=torch.float64)
 
+    def moments(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean (2,) and covariance (2, 2)."""
+        w, mean = self.weights, self.weights @ self.means
+        spread = self.means - mean
+        return mean, (w * self.variances).sum() * torch.eye(2, dtype=torch.float64) + (w * spread.T) @ spread
+
 
 def check_grid(grid: Grid, process: ForwardProcess) -> None:
     """Assert that a grid has the right number of times, falls strictly and hits both ends exactly."""
