@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from samplerhub.block import Block as Block
+    from samplerhub.block import BlockStore as BlockStore
     from samplerhub.capabilities import Budgeted as Budgeted
     from samplerhub.capabilities import Chooses as Chooses
     from samplerhub.capabilities import Denoises as Denoises
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from samplerhub.component import Component as Component
     from samplerhub.component import kebab as kebab
     from samplerhub.component import summary as summary
-    from samplerhub.experiment import Block as Block
-    from samplerhub.experiment import BlockStore as BlockStore
     from samplerhub.experiment import Experiment as Experiment
     from samplerhub.experiment import Result as Result
     from samplerhub.files import read_tensors as read_tensors
@@ -81,7 +81,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "component": ("Component", "kebab", "summary"),
-    "experiment": ("Block", "BlockStore", "Experiment", "Result"),
+    "block": ("Block", "BlockStore"),
+    "experiment": ("Experiment", "Result"),
     "files": ("read_tensors", "write_tensors"),
     "manifest": ("Manifest",),
     "noise": ("normal", "stream"),

@@ -28,6 +28,7 @@ SAMPLES, STEPS, SEED = 256, 10, 0
 
 def complete(config: RunConfig, registry: Registry) -> RunConfig:
     """Return the config with every role named and every number set: as the target suggests, or the defaults."""
+    config = with_features(config, registry)
     target = named_choice("target", config.components.get("target"), registry)
     suggestions = suggested(target, registry)
     config = config.model_copy(update={"components": {**config.components, "target": target}})
@@ -47,6 +48,30 @@ def complete(config: RunConfig, registry: Registry) -> RunConfig:
             "seed": SEED if config.seed is None else config.seed,
         }
     )
+
+
+def with_features(config: RunConfig, registry: Registry) -> RunConfig:
+    """Return the config in which ``fd-pca``, short for ``fd`` of the features ``pca``, is written out.
+
+    Raises:
+        InvalidSetting: Two metrics ask for two features.
+    """
+    metrics, features = [], config.components.get("features", Choice())
+    for metric in config.metrics or ():
+        base, _, embedding = str(metric.name).rpartition("-")
+        names = {role: {r.entry.name for r in registry.entries(role)} for role in ("metric", "features")}
+        if metric.name not in names["metric"] and base in names["metric"] and embedding in names["features"]:
+            if features.name not in (None, embedding):
+                raise InvalidSetting(
+                    f"metric {metric.name!r} means the features {embedding!r}, and the run has {features.name!r}: "
+                    "a run has features of one kind; measure the others in a second run"
+                )
+            metric, features = metric.model_copy(update={"name": base}), features.model_copy(update={"name": embedding})
+        metrics.append(metric)
+    if features == Choice():
+        return config
+    components = {**config.components, "features": features}
+    return config.model_copy(update={"components": components, "metrics": tuple(metrics) or config.metrics})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +153,8 @@ def named(manifest: Manifest, config: RunConfig) -> Manifest:
                 for role, record in manifest.components.items()
             },
             "metrics": {
-                key: manifest.metrics[key].model_copy(update={"name": metric.name})
-                for key, metric in zip(metric_keys(config), config.metrics or ())
+                key: record.model_copy(update={"name": metric.name})
+                for (key, record), metric in zip(manifest.metrics.items(), config.metrics or ())
             },
         }
     )

@@ -110,7 +110,9 @@ class RunConfig(BaseModel):
         Components are found by their registered names, those of the recorded distribution first; nothing is imported on
         a file's word.
         """
-        needed = [role for role in RUN_ROLES if role not in chosen]
+        needed = [
+            role for role in RUN_ROLES if role not in chosen and (role != "features" or role in manifest.components)
+        ]
         for role in needed:
             if role not in manifest.components:
                 raise InvalidSetting(f"the manifest has no {role}, and a run needs one: choose it with --{role}")

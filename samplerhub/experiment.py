@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
 
 import torch
 from pydantic import BaseModel
 from torch import Tensor
 
 from samplerhub import process as derived
+from samplerhub.block import Block, BlockStore, make_block
 from samplerhub.capabilities import Budgeted, Chooses, FitsBudget, FitsData, FromTarget, HasShape
 from samplerhub.component import kebab, numbered
 from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
@@ -27,11 +27,11 @@ from samplerhub.protocols import (
     ForwardProcess,
     Grid,
     Metric,
+    Need,
     Prior,
     Progress,
     Sampler,
     ScoreModel,
-    Step,
     Target,
 )
 from samplerhub.setup import Setup
@@ -40,31 +40,6 @@ from samplerhub.timetable import timetable
 MOST = 10**12
 """No number of samples or steps is larger than that by intention."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A finished block: samples that were drawn from one stream."""
-
-    samples: Tensor
-    """States x, shape (rows, *d)."""
-    rho: float
-    rows: int
-    """Rows that the model was asked for."""
-    path: Tensor | None = None
-    """States y = x/alpha at the recorded times but the last, shape (K - 1, rows, *d); None without a path."""
-
-
-class BlockStore(Protocol):
-    """Where finished blocks are kept, so that a run that was killed can be taken up again."""
-
-    def load(self, fingerprint: str, index: int) -> Block | None:
-        """Return a block that an earlier run with this fingerprint finished, or None."""
-        ...
-
-    def save(self, fingerprint: str, index: int, block: Block) -> None:
-        """Keep a finished block."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +59,10 @@ class Result:
     """The grid, shape (steps + 1,)."""
     path: tuple[Snapshot, ...] = ()
     """The recorded states, from the start to the end; empty where no path was recorded."""
+
+
+def _reads_features(metric: Metric | Chooses) -> bool:
+    return isinstance(metric, Metric) and any(need & Need.FEATURES for need in metric.needs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +164,11 @@ class Experiment:
             check_player("metric", metric)
         if self.features is not None:
             check_player("features", self.features)
-        if self.path is not None and not isinstance(self.sampler, Budgeted):
+            suffix = "" if (name := kebab(type(self.features))) == "identity" else f"-{name}"
+            renamed = {f"{key}{suffix}" if _reads_features(m) else key: m for key, m in self._metrics.items()}
+            object.__setattr__(self, "metrics", renamed)
+        adaptive = isinstance(self.sampler, FitsBudget) and not isinstance(self.sampler, Budgeted)
+        if self.path is not None and adaptive:
             raise Mismatch(
                 f"path = {self.path}: {type(self.sampler).__name__} chooses its own steps for each sample, so that "
                 f"there are no common times to record; choose a sampler of fixed steps, or leave --path out"
@@ -321,49 +304,7 @@ class Experiment:
     def run_block(self, index: int, report: Callable[[float], None] | None = None) -> Block:
         """Make the samples of one block; it depends on nothing but the experiment and the index."""
         n = min(self._block, self.samples - index * self._block)
-        problem = self.problem()
-        problem.span = (self.times[-1].item(), self.times[0].item())
-        x = self.prior.sample(problem, n, stream(self.seed, "prior", index)).to(self.device, DTYPES[self.dtype])
-        recorded = {i: alpha for i, alpha in self._alphas() if i < len(self.times) - 1}
-        path = [self._scale_free(x, recorded[0])] if recorded else []
-        step = None
-        with torch.no_grad():
-            for i, step in enumerate(self.sampler(problem, x, self.times, stream(self.seed, "sampler", index))):
-                if not bool(step.x.isfinite().all()):
-                    raise NotFinite(self._what_was_not_finite(step, i))
-                if i + 1 in recorded:
-                    path.append(self._scale_free(step.x, recorded[i + 1]))
-                if report:
-                    report(self._share(step, i))
-        if step is None:
-            raise Mismatch(f"sampler {type(self.sampler).__name__} yielded no step")
-        rho = step.rho if isinstance(step.rho, float) else float(torch.as_tensor(step.rho).max())
-        return Block(step.x.cpu(), rho, problem.rows, torch.stack(path) if path else None)
-
-    def _alphas(self) -> list[tuple[int, float]]:
-        """Return (index, alpha) of the recorded times."""
-        at = list(self._recorded)
-        return list(zip(at, derived.alpha(self.process, self.times[at]).tolist()))
-
-    @staticmethod
-    def _scale_free(x: Tensor, alpha: float) -> Tensor:
-        return (x / alpha).cpu()
-
-    def _share(self, step: Step, i: int) -> float:
-        """Share of the block that is done: steps of the grid, or the way in log rho where steps are adaptive."""
-        if isinstance(step.t, float):
-            return (i + 1) / (len(self.times) - 1)
-        start, end = derived.log_snr(self.process, self.times[[0, -1]]).tolist()
-        return float((derived.log_snr(self.process, step.t.cpu()).mean() - start) / (end - start))
-
-    def _what_was_not_finite(self, step: Step, i: int) -> str:
-        bad = ~step.x.reshape(len(step.x), -1).isfinite().all(1)
-        t = step.t if isinstance(step.t, float) else step.t[bad].max().item()
-        return (
-            f"the state is not finite after step {i + 1} (t = {t:g}): {int(bad.sum())} of {len(bad)} samples; either "
-            f"model {type(self.model).__name__} returned NaN or infinity, or the steps are too long for "
-            f"{type(self.sampler).__name__}: try more steps or dtype float64"
-        )
+        return make_block(self.setup(), self.problem(), n, index, DTYPES[self.dtype], report)
 
     def _manifest(self, nfe: float, seconds: float, estimates: Mapping[str, Estimate]) -> Manifest:
         roles = {

@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from samplerhub.block import Block
+from samplerhub.curves import draw_curves
 from samplerhub.errors import UnusableFile
-from samplerhub.experiment import Block, Experiment, Result
+from samplerhub.experiment import Experiment, Result
 from samplerhub.files import read_tensors, whole, writable_folder, write_tensors, write_text
 from samplerhub.manifest import Manifest, record
 from samplerhub.picture import draw
 
 
 class RunFolder:
-    """The folder of one run, and its `samplerhub.experiment.BlockStore`.
+    """The folder of one run, and its `samplerhub.block.BlockStore`.
 
     Each file is written whole or not at all. Finished blocks are kept until the run is complete, so that the same
     command takes up a run that was killed.
@@ -69,6 +71,11 @@ class RunFolder:
         write_tensors(files["samples"], {"samples": result.samples}, header)
         with whole(files["picture"]) as temporary:
             draw(experiment, result).savefig(temporary, dpi=150)
+        curves = draw_curves(result.metrics)
+        if curves is not None:
+            files = {**files, "curves": self.path / "curves.png"}
+            with whole(files["curves"]) as temporary:
+                curves.savefig(temporary, dpi=150)
         write_text(files["manifest"], manifest.model_dump_json(indent=2) + "\n")
         self._clear()
         return files

@@ -28,6 +28,7 @@ RUNNING = BASE | {
     "timetable",
     "setup",
     "measure",
+    "block",
     "experiment",
 }
 MAY_IMPORT = {
@@ -46,6 +47,7 @@ MAY_IMPORT = {
     "timetable": BASE | {"process", "problem"},
     "setup": BASE | {"process", "problem"},
     "measure": BASE | {"process", "noise", "setup"},
+    "block": BASE | {"process", "problem", "noise", "setup"},
     "experiment": RUNNING,
     "testing": RUNNING | {"", "testing"},
     "registry": BASE,
@@ -53,7 +55,8 @@ MAY_IMPORT = {
     "config": BASE | {"files", "manifest", "registry"},
     "assembly": BASE | {"manifest", "registry", "explain", "config", "experiment"},
     "picture": RUNNING,
-    "folder": RUNNING | {"picture"},
+    "curves": BASE,
+    "folder": RUNNING | {"picture", "curves"},
     "cli": RUNNING | {"", "registry", "explain", "config", "assembly", "folder", "picture", "cli", "testing"},
     "__main__": {"cli"},
 }

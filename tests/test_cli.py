@@ -143,7 +143,7 @@ def test_a_run_shows_its_figures_and_its_files(capsys: pytest.CaptureFixture[str
 def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(output(capsys, *RUN, "--metric", "kl", "--json", "--out", "here"))
     assert set(report) == {"manifest", "nfe", "seconds", "metrics", "files"}
-    assert set(report["metrics"]["kl"]) == {"value", "stderr"}
+    assert set(report["metrics"]["kl"]) == {"value", "stderr", "quantity"}
     assert report["files"] == {
         "manifest": "here/manifest.json", "samples": "here/samples.safetensors", "picture": "here/samples.png",
     }  # fmt: skip
@@ -399,6 +399,7 @@ def test_a_plugin_that_reuses_names_changes_no_run(
     assert {role: record["name"] for role, record in components.items()} == {
         "process": "samplerhub:edm", "target": "samplerhub:mixture", "model": "samplerhub:exact",
         "sampler": "samplerhub:deis", "grid": "samplerhub:edm", "prior": "samplerhub:gaussian",
+        "features": "samplerhub:identity",
     }  # fmt: skip
     assert report["manifest"]["metrics"]["kl"]["name"] == "samplerhub:kl"
     assert "'mixture' is offered by 2 plugins: write acme-crowd:mixture or samplerhub:mixture" in refusal(

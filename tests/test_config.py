@@ -83,6 +83,7 @@ def test_what_is_open_is_filled_in_by_the_target_and_the_defaults(registry: Regi
     names = {role: choice.name for role, choice in config.components.items()}
     assert names == {
         "process": "edm", "target": "mixture", "model": "exact", "sampler": "deis", "grid": "edm", "prior": "gaussian",
+        "features": "identity",
     }  # fmt: skip
     assert config.metrics == (Choice(name="kl"),)
     assert (config.samples, config.steps, config.seed) == (100_000, 10, 0)
@@ -180,7 +181,7 @@ def test_an_unregistered_component_of_a_manifest_is_refused_unless_replaced(regi
     with pytest.raises(UnknownComponent, match="has no name in the registry, and nothing is imported"):
         RunConfig.from_manifest(manifest, registry)
     config = RunConfig.from_manifest(
-        manifest, registry, chosen=("process", "target", "model", "sampler", "grid", "prior")
+        manifest, registry, chosen=("process", "target", "model", "sampler", "grid", "prior", "features")
     )
     assert config.components == {}
     assert config.samples == 40

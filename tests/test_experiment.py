@@ -330,7 +330,7 @@ def test_bad_numbers(changes: dict[str, object], message: str) -> None:
     ("changes", "message"),
     [
         ({"target": MANY, "metrics": [KL()]}, "a Gaussian target or a one-dimensional target, but Mixture has shape"),
-        ({"target": None, "metrics": [FD()]}, "there is no target"),
+        ({"target": None, "model": Notebook.Model(), "shape": (1,), "metrics": [FD()]}, "there is no target"),
         ({"target": None}, "made from a target"),
         ({"sampler": DEIS}, r"is a class: give an instance, DEIS\(...\)"),
         ({"sampler": 3}, "sampler = 3 is no Sampler"),

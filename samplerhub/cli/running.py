@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from samplerhub.assembly import assemble, complete, differences, named
 from samplerhub.capabilities import Budgeted
+from samplerhub.cli.figures import in_words
 from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
 from samplerhub.cli.selection import Selection, select_for_run
 from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
@@ -60,6 +61,9 @@ def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., N
         block: Annotated[
             int | None, typer.Option(metavar="N", help="Samples from one stream of random numbers, kept when finished.")
         ] = None,
+        path: Annotated[
+            int | None, typer.Option(metavar="K", help="Record K times of the path: metrics are measured along it.")
+        ] = None,
         out: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Folder of the run (default: runs/<hash of the experiment>).")
         ] = None,
@@ -69,7 +73,7 @@ def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., N
     ) -> None:
         settings = {
             "samples": samples, "steps": steps, "nfe": nfe, "seed": seed,
-            "dtype": dtype, "device": device, "batch": batch, "block": block,
+            "dtype": dtype, "device": device, "batch": batch, "block": block, "path": path,
         }  # fmt: skip
         config = _with_options(selection, fields, options, settings)
         _run(config, registry, selection.manifest, out, as_json, quiet)
@@ -107,10 +111,9 @@ def _run(
         finished = folder.finished(experiment)
         if finished:
             render.note(f"taking up {_blocks(finished)} in {render.shown(folder.blocks)}")
-        several = experiment.block is not None and experiment.samples > experiment.block
         try:
             with render.progress("sampling", quiet) as observe:
-                result = experiment.run(observe, folder if several else None)
+                result = experiment.run(observe, folder)
             manifest = named(result.manifest, config)
             files = folder.write(experiment, result, manifest)
         except KeyboardInterrupt:
@@ -133,7 +136,7 @@ def _report(manifest: Manifest, files: dict[str, Path]) -> dict[str, object]:
         "nfe": record["nfe"],
         "seconds": record["seconds"],
         "metrics": {
-            name: {"value": estimate["value"], "stderr": estimate["stderr"]}
+            name: {key: estimate[key] for key in ("value", "stderr", "quantity", "bounds") if estimate[key] != ""}
             for name, estimate in record["estimates"].items()
         },
         "files": {what: str(file) for what, file in files.items()},
@@ -141,8 +144,6 @@ def _report(manifest: Manifest, files: dict[str, Path]) -> dict[str, object]:
 
 
 def _summary(config: RunConfig, experiment: Experiment, result: Result) -> list[tuple[str, str]]:
-    from samplerhub.cli import render
-
     rows = []
     for role in RUN_ROLES:
         changed = _changed(getattr(experiment, role))
@@ -153,7 +154,7 @@ def _summary(config: RunConfig, experiment: Experiment, result: Result) -> list[
         ("NFE", f"{result.nfe:.4g}"),
         ("seconds", f"{result.seconds:.2f}"),
     ]
-    return rows + [(name, render.measured(e.value, e.stderr)) for name, e in result.metrics.items()]
+    return rows + [(name, in_words(name, result.metrics)) for name in result.metrics]
 
 
 def _blocks(count: int) -> str:
