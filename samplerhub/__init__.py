@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from samplerhub.block import Block as Block
     from samplerhub.block import BlockStore as BlockStore
+    from samplerhub.capabilities import AtEqualLaws as AtEqualLaws
     from samplerhub.capabilities import Budgeted as Budgeted
     from samplerhub.capabilities import Chooses as Chooses
     from samplerhub.capabilities import Denoises as Denoises
     from samplerhub.capabilities import Density as Density
+    from samplerhub.capabilities import FiniteData as FiniteData
     from samplerhub.capabilities import FitsBudget as FitsBudget
     from samplerhub.capabilities import FitsData as FitsData
     from samplerhub.capabilities import FromTarget as FromTarget
@@ -90,10 +92,12 @@ _HOMES = {
     "problem": ("Problem", "broadcast"),
     "process": ("alpha", "diffusion2", "drift", "log_snr", "rho", "sigma", "time_at"),
     "capabilities": (
+        "AtEqualLaws",
         "Budgeted",
         "Chooses",
         "Denoises",
         "Density",
+        "FiniteData",
         "FitsBudget",
         "FitsData",
         "FromTarget",

@@ -84,6 +84,15 @@ class HeldOut(Protocol):
 
 
 @runtime_checkable
+class FiniteData(Protocol):
+    """A target whose law is that of finitely many data."""
+
+    def data(self) -> Tensor:
+        """Return all of them, shape (N, *shape)."""
+        ...
+
+
+@runtime_checkable
 class PriorDensity(Protocol):
     """A prior whose density is known."""
 
@@ -169,6 +178,15 @@ class NeedsSamples(Protocol):
 
     def least(self, target: Target) -> int:
         """Return the smallest number of samples for which it is defined."""
+        ...
+
+
+@runtime_checkable
+class AtEqualLaws(Protocol):
+    """A metric that is no divergence: its value for samples with the law of the target is not 0."""
+
+    def at_equal_laws(self, samples: int) -> float | None:
+        """Return its mean for as many samples of the target as of the run; None where that depends on the law."""
         ...
 
 

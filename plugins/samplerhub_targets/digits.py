@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from samplerhub import Component
+from samplerhub.errors import Mismatch
 from samplerhub_targets.log_sobolev import compact_support, radius
 
 
@@ -49,6 +50,20 @@ class Digits(Component):
         """Return n images drawn with replacement, shape (n, 1, 8, 8), float64."""
         i = torch.randint(len(self.images), (n,), generator=rng, device=rng.device)
         return self.images.to(rng.device)[i]
+
+    def data(self) -> Tensor:
+        """Return the images of the split, shape (N, 1, 8, 8), float64."""
+        return self.images
+
+    def held_out(self) -> Digits:
+        """Return the target of the images that are held out.
+
+        Raises:
+            Mismatch: The split holds none out.
+        """
+        if self.split != "train":
+            raise Mismatch(f"split = {self.split!r} of the digits holds no image out; choose split = 'train'")
+        return Digits(split="held-out")
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Return mean (64,) and covariance (64, 64) of the pixels of the split, float64."""

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from samplerhub.capabilities import Chooses, Denoises
+from samplerhub.capabilities import AtEqualLaws, Chooses, Denoises
 from samplerhub.errors import Mismatch
 from samplerhub.measure import Recorded, Snapshot, check_needs, chosen
 from samplerhub.noise import normal, stream
@@ -100,6 +100,9 @@ def suits(metric: Metric | Chooses, target: Target, samples: int = 4000) -> bool
 def check_metric(metric: Metric | Chooses, target: Target, samples: int = 4000) -> None:
     """Assert that a metric can be had for the target, ignores the order of samples, and is honest about equal laws.
 
+    At equal laws it is 0 within its standard error, or what it says itself (`AtEqualLaws`); if it cannot say, its
+    values for different samples agree within their standard errors.
+
     It reads through the same guard as in a run, so that reading what it did not declare is an error. A metric that
     reads the run's setup must give the same figure twice, and a curve over the path if one is recorded.
 
@@ -110,7 +113,7 @@ def check_metric(metric: Metric | Chooses, target: Target, samples: int = 4000) 
     check_needs({type(metric).__name__: metric}, setup_of(target, samples))
     if Need.SETUP in metric.needs:
         return _check_setup_metric(metric, target, samples)
-    scores = []
+    estimates = []
     for seed in range(20):
         y = _noised(target, samples, seed)
         estimate = _evaluated(metric, y, setup_of(target, samples, seed))
@@ -121,12 +124,15 @@ def check_metric(metric: Metric | Chooses, target: Target, samples: int = 4000) 
         if estimate.stderr is None:
             return
         assert estimate.stderr > 0, f"standard error {estimate.stderr}"
-        scores.append(estimate.value / estimate.stderr)
-    z = torch.tensor(scores)
+        estimates.append((estimate.value, estimate.stderr))
+    value, stderr = torch.tensor(estimates, dtype=torch.float64).T
+    assert bool(value.isfinite().all()), f"the figures {value.tolist()} are not all numbers"
+    expected = metric.at_equal_laws(samples) if isinstance(metric, AtEqualLaws) else 0.0
+    z = (value - (value.mean() if expected is None else expected)) / stderr
     assert abs(float(z.mean())) < 4 / 20**0.5, (
-        f"biased at equal laws: value/stderr is {float(z.mean()):.2f} in the mean"
+        f"biased at equal laws: (value - {expected})/stderr is {float(z.mean()):.2f} in the mean"
     )
-    assert float(z.abs().max()) < 5, f"standard error too small: value/stderr reaches {float(z.abs().max()):.1f}"
+    assert float(z.abs().max()) < 5, f"standard error too small: the error reaches {float(z.abs().max()):.1f} of it"
 
 
 def _check_setup_metric(metric: Metric, target: Target, samples: int) -> None:
