@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from samplerhub.files import write_tensors as write_tensors
     from samplerhub.manifest import Manifest as Manifest
     from samplerhub.measure import Snapshot as Snapshot
+    from samplerhub.measure import fits as fits
     from samplerhub.noise import normal as normal
     from samplerhub.noise import stream as stream
     from samplerhub.plugin import ROLES as ROLES
@@ -134,7 +135,7 @@ _HOMES = {
         "Target",
         "Trainer",
     ),
-    "measure": ("Snapshot",),
+    "measure": ("Snapshot", "fits"),
     "registry": ("Registry",),
     "setup": ("Setup",),
     "sampling": ("GridSampler", "Leg", "MultistepSampler", "Run", "weighted_sum"),

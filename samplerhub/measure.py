@@ -96,6 +96,15 @@ def check_needs(metrics: Mapping[str, Metric], setup: Setup) -> None:
                 raise Mismatch(f"metric {name!r}: {error}") from error
 
 
+def fits(metric: Metric | Chooses, setup: Setup) -> bool:
+    """Say whether a metric can be had for a run."""
+    try:
+        check_needs({kebab(type(metric)): chosen(metric, setup)}, setup)
+    except Mismatch:
+        return False
+    return True
+
+
 def check_features(features: Features | FitsData | None, setup: Setup) -> None:
     """Raise `Mismatch` if features are made for data of another shape."""
     if isinstance(features, HasShape) and features.shape is not None and tuple(features.shape) != setup.shape:
@@ -164,6 +173,12 @@ class Recorded:
         """Mean and covariance of the flattened target at the noise level of the samples."""
         self._require(Need.MOMENTS | Need.GAUSSIAN)
         return self._moments
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """Log-density of the target, noised to the level of the samples."""
+        self._require(Need.DENSITY)
+        assert isinstance(self._setup.target, Density)
+        return self._setup.target.log_prob(y, torch.tensor(self.rho, dtype=y.dtype))
 
     @property
     def features(self) -> Tensor:

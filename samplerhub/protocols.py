@@ -105,6 +105,10 @@ class Evidence(Protocol):
         """Mean (D,) and covariance (D, D) of the flattened target at noise level `rho`, float64."""
         ...
 
+    def log_prob(self, y: Tensor) -> Tensor:
+        """Log-density of the target, noised to the level `rho`, at points y (n, *d), shape (n,)."""
+        ...
+
     @property
     def features(self) -> Tensor:
         """Features of the samples, (n, D); the flattened samples if none were chosen."""

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from samplerhub.capabilities import AtEqualLaws, Chooses, Denoises
-from samplerhub.errors import Mismatch
-from samplerhub.measure import Recorded, Snapshot, check_needs, chosen
+from samplerhub.measure import Recorded, Snapshot, check_needs, chosen, fits
 from samplerhub.noise import normal, stream
 from samplerhub.problem import Problem
 from samplerhub.protocols import Estimate, ForwardProcess, Metric, Need, Target
@@ -89,12 +88,7 @@ def setup_of(target: Target, samples: int, seed: int = 0, path: Sequence[int] = 
 
 def suits(metric: Metric | Chooses, target: Target, samples: int = 4000) -> bool:
     """Say whether a metric is defined for a target."""
-    setup = setup_of(target, samples)
-    try:
-        check_needs({type(metric).__name__: chosen(metric, setup)}, setup)
-    except Mismatch:
-        return False
-    return True
+    return fits(metric, setup_of(target, samples))
 
 
 def check_metric(metric: Metric | Chooses, target: Target, samples: int = 4000) -> None:
