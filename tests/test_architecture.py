@@ -57,7 +57,9 @@ MAY_IMPORT = {
     "picture": RUNNING,
     "curves": BASE,
     "folder": RUNNING | {"picture", "curves"},
-    "cli": RUNNING | {"", "registry", "explain", "config", "assembly", "folder", "picture", "cli", "testing"},
+    "truth": BASE | {"process", "problem", "noise"},
+    "budget": RUNNING | {"truth", "budget"},
+    "cli": RUNNING | {"", "registry", "explain", "config", "assembly", "folder", "picture", "budget", "cli", "testing"},
     "__main__": {"cli"},
 }
 """What each module of the core, without its package's name, may import of the others."""

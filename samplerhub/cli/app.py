@@ -17,6 +17,12 @@ RUN = (
     "name it and ask for help, as in samplerhub run --sampler deis --help. Where only one component has a field, "
     "--churn is short for --sampler.churn."
 )
+BUDGET = (
+    "Say how much of a run's error comes from the start, the score and the discretisation.\n\n"
+    "The run is repeated with the prior, the score and the grid made exact in turn, eight runs of the same seed, and "
+    "the metric's change is attributed to the three (Shapley values). It takes the options of samplerhub run, and one "
+    "--metric."
+)
 TRAIN = (
     "Fit a model to a target, and write its weights to a file.\n\n"
     "A run that was killed is taken up again by the same command."
@@ -48,6 +54,7 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
 
     app.callback()(_options)
     app.command("run", help=RUN)(_run(rest, registry) if asked == "run" else _only_listed)
+    app.command("budget", help=BUDGET)(_budget(rest, registry) if asked == "budget" else _only_listed)
     app.command("train", help=TRAIN)(_train(rest, registry) if asked == "train" else _only_listed)
 
     @app.command("list")
@@ -94,6 +101,12 @@ def _run(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
     from samplerhub.cli.running import run_command
 
     return run_command(arguments, registry)
+
+
+def _budget(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
+    from samplerhub.cli.budgeting import budget_command
+
+    return budget_command(arguments, registry)
 
 
 def _train(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:

@@ -102,6 +102,19 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     _show(table)
 
 
+def bars(rows: Sequence[tuple[str, float, str]], width: int = 40) -> None:
+    """Print names, bars as long as their values (to the left of the axis where negative), and texts."""
+    low, high = min([0.0, *(value for _, value, _ in rows)]), max([0.0, *(value for _, value, _ in rows)])
+    scale = width / (high - low or 1.0)
+    left = round(-low * scale)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, value, text in rows:
+        length = round(abs(value) * scale)
+        filled = " " * (left - length) + "━" * length if value < 0 else " " * left + "━" * length
+        table.add_row(Text(name, "bold"), Text(filled.ljust(width), "red" if value < 0 else "cyan"), Text(text))
+    _show(table)
+
+
 def definitions(rows: Iterable[tuple[str, str, str]]) -> None:
     """Print terms, a remark beside each, and a text below it."""
     for term, remark, text in rows:

@@ -17,6 +17,21 @@ from samplerhub.capabilities import Budgeted
 from samplerhub.cli.figures import in_words
 from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
 from samplerhub.cli.selection import Selection, select_for_run
+from samplerhub.cli.settings import (
+    Batch,
+    Block,
+    Device,
+    Dtype,
+    File,
+    Json,
+    Nfe,
+    PathTimes,
+    Quiet,
+    Samples,
+    Seed,
+    Source,
+    Steps,
+)
 from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
 from samplerhub.registry import Registry
 
@@ -37,52 +52,36 @@ def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., N
         fields.check(given)
 
     def run(
-        file: Annotated[Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="An experiment file.")] = None,
-        source: Annotated[
-            Path | None, typer.Option("--from", metavar="MANIFEST", help="Repeat the run of this manifest.json.")
-        ] = None,
-        samples: Annotated[
-            int | None, typer.Option("--samples", "-n", metavar="N", help="How many (default: as the target suggests).")
-        ] = None,
-        steps: Annotated[int | None, typer.Option(metavar="N", help="Steps of the grid (default: 10).")] = None,
-        nfe: Annotated[
-            int | None, typer.Option(metavar="N", help="Budget of model evaluations a sample, instead of --steps.")
-        ] = None,
-        seed: Annotated[
-            int | None, typer.Option(metavar="N", help="The same seed, the same samples (default: 0).")
-        ] = None,
-        dtype: Annotated[
-            str | None, typer.Option(metavar="TYPE", help="float32 (default), float64, bfloat16, float16.")
-        ] = None,
-        device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu (default), cuda, cuda:1, mps.")] = None,
-        batch: Annotated[
-            int | None, typer.Option(metavar="N", help="Samples through the model at a time; changes no sample.")
-        ] = None,
-        block: Annotated[
-            int | None, typer.Option(metavar="N", help="Samples from one stream of random numbers, kept when finished.")
-        ] = None,
-        path: Annotated[
-            int | None, typer.Option(metavar="K", help="Record K times of the path: metrics are measured along it.")
-        ] = None,
+        file: File = None,
+        source: Source = None,
+        samples: Samples = None,
+        steps: Steps = None,
+        nfe: Nfe = None,
+        seed: Seed = None,
+        dtype: Dtype = None,
+        device: Device = None,
+        batch: Batch = None,
+        block: Block = None,
+        path: PathTimes = None,
         out: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Folder of the run (default: runs/<hash of the experiment>).")
         ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-        quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+        as_json: Json = False,
+        quiet: Quiet = False,
         **options: Any,
     ) -> None:
         settings = {
             "samples": samples, "steps": steps, "nfe": nfe, "seed": seed,
             "dtype": dtype, "device": device, "batch": batch, "block": block, "path": path,
         }  # fmt: skip
-        config = _with_options(selection, fields, options, settings)
+        config = with_options(selection, fields, options, settings)
         _run(config, registry, selection.manifest, out, as_json, quiet)
 
     roles = [role_parameter(role, registry, "as the target suggests") for role in (*RUN_ROLES, "metric")]
     return extended(run, [*roles, *fields.parameters()])
 
 
-def _with_options(
+def with_options(
     selection: Selection, fields: FieldOptions, options: dict[str, Any], settings: dict[str, Any]
 ) -> RunConfig:
     """Return the run with what the command line says on top."""

@@ -1,0 +1,241 @@
+r"""The error budget of a run: how much of its error comes from the start, the score and the discretisation.
+
+The run is repeated with each of the three made exact in turn: the prior by the noised target, the score by the target's
+own, the grid by one that is many times finer. With v(S) the metric of the run in which only the members of S are as
+given, the share of a part i is its Shapley value over the eight runs,
+
+    share_i = sum over S without i of |S|! (2 - |S|)!/3! [v(S + i) - v(S)],
+
+the mean, over the orders in which the parts could be made exact one after the other, of what it changes. The shares add
+up to v(all) - v(none). All runs of a repeat have the same seed, so that their differences have less noise than they.
+
+References:
+    A Value for n-Person Games (Shapley, 1953), doi:10.1515/9781400881970-018
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
+from typing import Final, Protocol
+
+from pydantic import BaseModel
+
+from samplerhub.capabilities import Budgeted, Denoises
+from samplerhub.errors import Mismatch
+from samplerhub.experiment import Experiment
+from samplerhub.manifest import record
+from samplerhub.protocols import Estimate, Progress
+from samplerhub.truth import NoisedTarget, PosteriorMean
+
+PARTS: Final = ("start", "score", "discretisation")
+GIVEN: Final = {"start": "prior", "score": "model", "discretisation": "grid"}
+"""What a part is called where it is chosen."""
+NUDGE = 0.25
+"""By how much churn is raised to find its slope."""
+
+Cell = frozenset[str]
+"""The parts that are as given; the others are exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number with its standard error; None where it is exact."""
+
+    value: float
+    stderr: float | None = None
+
+    @classmethod
+    def of(cls, values: Sequence[float], alone: float | None) -> Figure:
+        """Return the mean over repeats; of one repeat, the value with the error that it came with."""
+        if len(values) == 1:
+            return cls(values[0], alone)
+        return cls(fmean(values), stdev(values) / math.sqrt(len(values)))
+
+    def within(self, factor: float = 2.0) -> bool:
+        """Say whether it is 0 within its error."""
+        return abs(self.value) <= factor * (self.stderr or 0.0)
+
+
+class Kept(Protocol):
+    """Where the figures of finished runs are kept."""
+
+    def load(self, key: str) -> Estimate | None:
+        """Return a figure that was kept."""
+        ...
+
+    def save(self, key: str, estimate: Estimate) -> None:
+        """Keep a figure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Where the error of a run comes from."""
+
+    metric: str
+    cells: Mapping[Cell, Figure]
+    """The metric of each run."""
+    shares: Mapping[str, Figure]
+    """By part: what it adds to the metric."""
+    rest: Figure
+    """The metric with all exact that can be: what no part is blamed for."""
+    total: Figure
+    """The metric of the run as given."""
+    slope: Figure | None
+    """Change of the metric per unit of churn; None for a sampler without churn."""
+    repeats: int
+    fine: int
+    """How many times finer the exact grid is."""
+    missing: tuple[str, ...] = field(default=())
+    """What could not be made exact, and what was done instead."""
+
+
+def measure_budget(
+    experiment: Experiment,
+    *,
+    fine: int = 16,
+    repeats: int = 5,
+    kept: Kept | None = None,
+    observe: Callable[[Progress], None] | None = None,
+) -> Budget:
+    """Run the cube and attribute the error; the experiment has one metric.
+
+    A metric that is exact (no standard error) is evaluated once, any other in `repeats` runs of different seeds.
+
+    Raises:
+        Mismatch: There is not exactly one metric, there is no target, or nothing can be made exact.
+    """
+    if len(experiment.metrics) != 1:
+        raise Mismatch(
+            f"a budget is made of one metric, and the run has {len(experiment.metrics)}; name one with --metric"
+        )
+    if experiment.target is None:
+        raise Mismatch("a budget needs a target to compare with, and the run has none; choose one with --target")
+    exact, missing = _exact(experiment, fine)
+    players = [part for part in PARTS if part in exact]
+    cells = [
+        frozenset(PARTS) - frozenset(out) for k in range(len(players) + 1) for out in itertools.combinations(players, k)
+    ]
+    churned = _churned(experiment)
+    runs = list(_runs(experiment, exact, cells, churned, repeats))
+    done: dict[tuple[int, object], Estimate] = {}
+    for i, (repeat, cell, run) in enumerate(runs):
+        if repeat and all(estimate.stderr is None for estimate in done.values()):
+            break
+        if observe:
+            observe(Progress(i, len(runs), _in_words(cell)))
+        done[repeat, cell] = _evaluated(run, kept)
+    count = 1 + max(repeat for repeat, _ in done)
+
+    def figure(terms: Mapping[object, float]) -> Figure:
+        """Return the mean over repeats of a linear combination of cells."""
+        values = [sum(w * done[r, c].value for c, w in terms.items()) for r in range(count)]
+        errors = [done[0, c].stderr for c in terms]
+        alone = (
+            None if None in errors else math.hypot(*(w * e for w, e in zip(terms.values(), errors) if e is not None))
+        )
+        return Figure.of(values, alone)
+
+    everything = frozenset(PARTS)
+    return Budget(
+        metric=str(next(iter(experiment.metrics))),
+        cells={cell: figure({cell: 1.0}) for cell in cells},
+        shares={part: figure(shapley(part, players)) for part in players},
+        rest=figure({everything - frozenset(players): 1.0}),
+        total=figure({everything: 1.0}),
+        slope=figure({"churn": 1 / NUDGE, everything: -1 / NUDGE}) if churned else None,
+        repeats=count,
+        fine=fine,
+        missing=tuple(missing),
+    )
+
+
+def shapley(part: str, players: Sequence[str]) -> dict[object, float]:
+    """Return the weight of each cell in the Shapley value of a part; parts that are no players are always as given."""
+    always = frozenset(PARTS) - frozenset(players)
+    others = [player for player in players if player != part]
+    n = len(players)
+    weights: dict[object, float] = {}
+    for k in range(n):
+        share = math.factorial(k) * math.factorial(n - 1 - k) / math.factorial(n)
+        for coalition in itertools.combinations(others, k):
+            without = always | frozenset(coalition)
+            weights[without | {part}] = weights.get(without | {part}, 0.0) + share
+            weights[without] = weights.get(without, 0.0) - share
+    return weights
+
+
+def _exact(experiment: Experiment, fine: int) -> tuple[dict[str, dict[str, object]], list[str]]:
+    """Return, for each part that can be made exact, what to change in the experiment; and what cannot."""
+    target = experiment.target
+    assert target is not None
+    exact: dict[str, dict[str, object]] = {"start": {"prior": NoisedTarget()}}
+    missing = []
+    if isinstance(target, Denoises):
+        exact["score"] = {"model": PosteriorMean(target, tuple(target.shape))}
+    else:
+        missing.append(
+            f"the exact score of {type(target).__name__} is not known: the score is as given in every run, and its "
+            "share is within what is left when the others are exact"
+        )
+    if isinstance(experiment.sampler, Budgeted):
+        exact["discretisation"] = {"steps": fine * (len(experiment.times) - 1), "nfe": None}
+    else:
+        missing.append(
+            f"{type(experiment.sampler).__name__} chooses its own steps: the grid is as given in every run, and the "
+            "share of the discretisation is within what is left when the others are exact"
+        )
+    return exact, missing
+
+
+def _runs(
+    experiment: Experiment,
+    exact: Mapping[str, Mapping[str, object]],
+    cells: Sequence[Cell],
+    churned: Mapping[str, object],
+    repeats: int,
+) -> Iterator[tuple[int, object, Experiment]]:
+    """Yield (repeat, cell, experiment)."""
+    for repeat in range(repeats):
+        seeded = replace(experiment, seed=experiment.seed + repeat)
+        for cell in cells:
+            changes = {name: value for part in exact if part not in cell for name, value in exact[part].items()}
+            yield repeat, cell, replace(seeded, **changes)  # type: ignore[arg-type]
+        if churned:
+            yield repeat, "churn", replace(seeded, **churned)  # type: ignore[arg-type]
+
+
+def _churned(experiment: Experiment) -> dict[str, object]:
+    """Return the change that raises churn, if there is any; the steps stay."""
+    sampler = experiment.sampler
+    if not (isinstance(sampler, BaseModel) and "churn" in type(sampler).model_fields):
+        return {}
+    fields = {name: getattr(sampler, name) for name in type(sampler).model_fields}
+    raised = type(sampler)(**{**fields, "churn": fields["churn"] + NUDGE})
+    return {"sampler": raised, "steps": len(experiment.times) - 1, "nfe": None}
+
+
+def _evaluated(run: Experiment, kept: Kept | None) -> Estimate:
+    metric = run.metrics.values() if isinstance(run.metrics, Mapping) else run.metrics
+    key = hashlib.sha256(
+        "".join([run.fingerprint(), *(record(m).model_dump_json() for m in metric)]).encode()
+    ).hexdigest()
+    found = kept.load(key) if kept else None
+    if found is not None:
+        return found
+    estimate = next(iter(run.run().metrics.values()))
+    if kept:
+        kept.save(key, estimate)
+    return estimate
+
+
+def _in_words(cell: object) -> str:
+    if not isinstance(cell, frozenset):
+        return "more churn"
+    exact = [GIVEN[part] for part in PARTS if part not in cell]
+    return f"exact {' and '.join(exact)}" if exact else "as given"

@@ -1,0 +1,137 @@
+"""The command ``budget``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from samplerhub.assembly import assemble, complete
+from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
+from samplerhub.cli.running import RUN_OPTIONS, with_options
+from samplerhub.cli.selection import select_for_run
+from samplerhub.cli.settings import Batch, Device, Dtype, File, Json, Nfe, Quiet, Samples, Seed, Source, Steps
+from samplerhub.config import RUN_ROLES, RunConfig
+from samplerhub.registry import Registry
+
+if TYPE_CHECKING:
+    from samplerhub.budget import Budget, Figure
+
+OPTIONS = (*RUN_OPTIONS, "--fine", "--repeats")
+
+
+def budget_command(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
+    """Return the command with the options of the components that the arguments choose."""
+    given = scan(arguments)
+    selection = select_for_run(given, registry)
+    fields = FieldOptions(selection.chosen, reserved=(*(f"--{role}" for role in (*RUN_ROLES, "metric")), *OPTIONS))
+    if not given.help:
+        fields.check(given)
+
+    def budget(
+        file: File = None,
+        source: Source = None,
+        samples: Samples = None,
+        steps: Steps = None,
+        nfe: Nfe = None,
+        seed: Seed = None,
+        dtype: Dtype = None,
+        device: Device = None,
+        batch: Batch = None,
+        fine: Annotated[int, typer.Option(metavar="K", min=2, help="The exact grid has K times the steps.")] = 16,
+        repeats: Annotated[
+            int,
+            typer.Option(metavar="R", min=2, help="Seeds over which a metric that has a standard error is averaged."),
+        ] = 5,
+        out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")] = Path("budget"),
+        as_json: Json = False,
+        quiet: Quiet = False,
+        **options: Any,
+    ) -> None:
+        settings = {
+            "samples": samples, "steps": steps, "nfe": nfe, "seed": seed,
+            "dtype": dtype, "device": device, "batch": batch,
+        }  # fmt: skip
+        config = with_options(selection, fields, options, settings)
+        _budget(config, registry, fine, repeats, out, as_json, quiet)
+
+    roles = [role_parameter(role, registry, "as the target suggests") for role in (*RUN_ROLES, "metric")]
+    return extended(budget, [*roles, *fields.parameters()])
+
+
+def _budget(
+    config: RunConfig, registry: Registry, fine: int, repeats: int, out: Path, as_json: bool, quiet: bool
+) -> None:
+    from samplerhub.budget import advise, measure_budget
+    from samplerhub.budget.folder import BudgetFolder
+    from samplerhub.cli import render
+
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        experiment = assemble(complete(config, registry), registry)
+        folder = BudgetFolder(out)
+        try:
+            with render.progress("budget", quiet) as observe:
+                budget = measure_budget(experiment, fine=fine, repeats=repeats, kept=folder, observe=observe)
+        except KeyboardInterrupt:
+            render.note(f"interrupted; finished runs are kept in {render.shown(out)} for the same command")
+            raise typer.Exit(130) from None
+        advice = advise(budget)
+        report = as_data(budget, advice)
+        files = folder.write(budget, report)
+
+    if as_json:
+        render.machine_readable(json.dumps({**report, "files": {what: str(file) for what, file in files.items()}}))
+        return
+    for line in budget.missing:
+        render.note(line, "yellow")
+    render.columns(("prior", "score", "grid", budget.metric), _rows(budget))
+    render.lines([""])
+    render.bars([(part, share.value, render.measured(share.value, share.stderr)) for part, share in _shares(budget)])
+    render.lines(["", *advice, "", *(render.shown(file) for file in files.values())])
+
+
+def _rows(budget: Budget) -> list[tuple[str, ...]]:
+    from samplerhub.budget import PARTS
+    from samplerhub.cli import render
+
+    words = {True: "given", False: "exact"}
+    rows = [
+        (*(words[part in cell] for part in PARTS), render.measured(figure.value, figure.stderr))
+        for cell, figure in budget.cells.items()
+    ]
+    return [
+        (prior, score, f"{budget.fine} x finer" if grid == "exact" else grid, text) for prior, score, grid, text in rows
+    ]
+
+
+def _shares(budget: Budget) -> list[tuple[str, Figure]]:
+    return [*budget.shares.items(), ("what is left", budget.rest), ("as given", budget.total)]
+
+
+def as_data(budget: Budget, advice: Sequence[str]) -> dict[str, object]:
+    """Return a budget as plain data."""
+    from samplerhub.budget import GIVEN, PARTS
+
+    def plain(figure: Figure | None) -> dict[str, float | None] | None:
+        return None if figure is None else {"value": figure.value, "stderr": figure.stderr}
+
+    return {
+        "metric": budget.metric,
+        "shares": {part: plain(share) for part, share in budget.shares.items()},
+        "rest": plain(budget.rest),
+        "total": plain(budget.total),
+        "slope of churn": plain(budget.slope),
+        "runs": [
+            {**{GIVEN[part]: "given" if part in cell else "exact" for part in PARTS}, **(plain(figure) or {})}
+            for cell, figure in budget.cells.items()
+        ],
+        "repeats": budget.repeats,
+        "fine": budget.fine,
+        "missing": list(budget.missing),
+        "advice": list(advice),
+    }
