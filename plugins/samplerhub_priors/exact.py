@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from samplerhub import Component, Problem, alpha, normal, sigma
+from samplerhub import Component, Density, IsGaussian, Problem, Target, alpha, normal, sigma
 from samplerhub.errors import Mismatch
 
 
@@ -26,11 +28,74 @@ class ExactPrior(Component):
         Raises:
             Mismatch: The problem has no target.
         """
+        alpha_t, sigma_t = self._scales(problem)
+        x_0 = self._target(problem).sample(n, rng).to(torch.float64)
+        return alpha_t * x_0 + sigma_t * normal(x_0, rng)
+
+    def log_prob(self, problem: Problem, x: Tensor) -> Tensor:
+        """Return the log-density of the starting state at x (n, *d), shape (n,).
+
+        Raises:
+            Mismatch: The problem has no target, or one whose density is not known.
+        """
+        target = self._target(problem)
+        if not isinstance(target, Density):
+            raise Mismatch(
+                f"the density of the prior 'exact' is that of the noised target, which {type(target).__name__} does not "
+                "know; choose another target, or --prior gaussian"
+            )
+        alpha_t, sigma_t = self._scales(problem)
+        rho = torch.full((1,) * x.ndim, sigma_t / alpha_t, dtype=torch.float64, device=x.device)
+        return target.log_prob(x / alpha_t, rho) - x[0].numel() * math.log(alpha_t)
+
+    def normal(self, problem: Problem) -> tuple[Tensor, Tensor] | None:
+        """Return mean (D,) and covariance (D, D) of the flattened starting state; None where the target is not normal.
+
+        Raises:
+            Mismatch: The problem has no target.
+        """
+        target = self._target(problem)
+        if not isinstance(target, IsGaussian):
+            return None
+        alpha_t, sigma_t = self._scales(problem)
+        mean, C = target.moments()
+        return alpha_t * mean, alpha_t**2 * C + sigma_t**2 * torch.eye(len(mean), dtype=torch.float64)
+
+    @staticmethod
+    def _target(problem: Problem) -> Target:
         if problem.target is None:
             raise Mismatch(
                 "the prior 'exact' draws from the target, and there is none; choose a target, or --prior gaussian"
             )
+        return problem.target
+
+    @staticmethod
+    def _scales(problem: Problem) -> tuple[float, float]:
+        t_max = problem.span[1]
+        return alpha(problem.process, t_max).item(), sigma(problem.process, t_max).item()
+
+    def normal(self, problem: Problem) -> tuple[Tensor, Tensor] | None:
+        """Return mean (D,) and covariance (D, D) if the target is Gaussian, else None."""
+        if not isinstance(problem.target, IsGaussian):
+            return None
+        mean, C = problem.target.moments()
         t_max = problem.span[1]
         alpha_t, sigma_t = alpha(problem.process, t_max).item(), sigma(problem.process, t_max).item()
-        x_0 = problem.target.sample(n, rng).to(torch.float64)
-        return alpha_t * x_0 + sigma_t * normal(x_0, rng)
+        return alpha_t * mean, alpha_t**2 * C + sigma_t**2 * torch.eye(len(mean), dtype=torch.float64)
+
+    def log_prob(self, problem: Problem, x: Tensor) -> Tensor:
+        """Return the log-density of the starting state at x (n, *d), shape (n,).
+
+        Raises:
+            Mismatch: The density of the target is not known.
+        """
+        if not isinstance(problem.target, Density):
+            given = "there is none" if problem.target is None else f"{kebab(type(problem.target))!r} has no density"
+            raise Mismatch(
+                f"the density of the prior 'exact' is that of the noised target, and {given}; choose a target with a "
+                f"density, such as mixture or gaussian, or --prior gaussian"
+            )
+        t_max = problem.span[1]
+        alpha_t = alpha(problem.process, t_max).item()
+        level = x.new_full((1,) * x.ndim, rho(problem.process, t_max).item())
+        return problem.target.log_prob(x / alpha_t, level) - math.prod(problem.shape) * math.log(alpha_t)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,4 +26,31 @@ class GaussianPrior(Component):
     def sample(self, problem: Problem, n: int, rng: torch.Generator) -> Tensor:
         """Return n states at time problem.span[1], shape (n, *problem.shape), float64."""
         z = torch.randn(n, *problem.shape, generator=rng, device=rng.device, dtype=torch.float64)
-        return sigma(problem.process, problem.span[1]).item() * z
+        return self._sigma(problem) * z
+
+    def log_prob(self, problem: Problem, x: Tensor) -> Tensor:
+        """Return the log-density of the starting state at x (n, *d), shape (n,)."""
+        sigma_t, z = self._sigma(problem), x.flatten(1)
+        return -(z / sigma_t).square().sum(1) / 2 - z.shape[1] * math.log(math.sqrt(2 * math.pi) * sigma_t)
+
+    def normal(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        """Return mean 0, shape (D,), and covariance sigma^2 I, shape (D, D), of the flattened starting state."""
+        D = math.prod(problem.shape)
+        mean = torch.zeros(D, dtype=torch.float64)
+        return mean, self._sigma(problem) ** 2 * torch.eye(D, dtype=torch.float64)
+
+    @staticmethod
+    def _sigma(problem: Problem) -> float:
+        return sigma(problem.process, problem.span[1]).item()
+
+    def normal(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        """Return mean 0, (D,), and covariance sigma(t_max)^2 I, (D, D), float64."""
+        D = math.prod(problem.shape)
+        zero, one = torch.zeros(D, dtype=torch.float64), torch.eye(D, dtype=torch.float64)
+        return zero, sigma(problem.process, problem.span[1]).item() ** 2 * one
+
+    def log_prob(self, problem: Problem, x: Tensor) -> Tensor:
+        """Return the log-density of the starting state at x (n, *d), shape (n,)."""
+        x = x.flatten(1)
+        variance = sigma(problem.process, problem.span[1]).item() ** 2
+        return -(x.square().sum(1) / variance + x.shape[1] * math.log(2 * math.pi * variance)) / 2
