@@ -41,8 +41,8 @@ class ExactPrior(Component):
         target = self._target(problem)
         if not isinstance(target, Density):
             raise Mismatch(
-                f"the density of the prior 'exact' is that of the noised target, which {type(target).__name__} does not "
-                "know; choose another target, or --prior gaussian"
+                f"the density of the prior 'exact' is that of the noised target, which {type(target).__name__} does "
+                "not know; choose another target, or --prior gaussian"
             )
         alpha_t, sigma_t = self._scales(problem)
         rho = torch.full((1,) * x.ndim, sigma_t / alpha_t, dtype=torch.float64, device=x.device)
@@ -73,29 +73,3 @@ class ExactPrior(Component):
     def _scales(problem: Problem) -> tuple[float, float]:
         t_max = problem.span[1]
         return alpha(problem.process, t_max).item(), sigma(problem.process, t_max).item()
-
-    def normal(self, problem: Problem) -> tuple[Tensor, Tensor] | None:
-        """Return mean (D,) and covariance (D, D) if the target is Gaussian, else None."""
-        if not isinstance(problem.target, IsGaussian):
-            return None
-        mean, C = problem.target.moments()
-        t_max = problem.span[1]
-        alpha_t, sigma_t = alpha(problem.process, t_max).item(), sigma(problem.process, t_max).item()
-        return alpha_t * mean, alpha_t**2 * C + sigma_t**2 * torch.eye(len(mean), dtype=torch.float64)
-
-    def log_prob(self, problem: Problem, x: Tensor) -> Tensor:
-        """Return the log-density of the starting state at x (n, *d), shape (n,).
-
-        Raises:
-            Mismatch: The density of the target is not known.
-        """
-        if not isinstance(problem.target, Density):
-            given = "there is none" if problem.target is None else f"{kebab(type(problem.target))!r} has no density"
-            raise Mismatch(
-                f"the density of the prior 'exact' is that of the noised target, and {given}; choose a target with a "
-                f"density, such as mixture or gaussian, or --prior gaussian"
-            )
-        t_max = problem.span[1]
-        alpha_t = alpha(problem.process, t_max).item()
-        level = x.new_full((1,) * x.ndim, rho(problem.process, t_max).item())
-        return problem.target.log_prob(x / alpha_t, level) - math.prod(problem.shape) * math.log(alpha_t)

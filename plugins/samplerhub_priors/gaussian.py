@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -42,15 +40,3 @@ class GaussianPrior(Component):
     @staticmethod
     def _sigma(problem: Problem) -> float:
         return sigma(problem.process, problem.span[1]).item()
-
-    def normal(self, problem: Problem) -> tuple[Tensor, Tensor]:
-        """Return mean 0, (D,), and covariance sigma(t_max)^2 I, (D, D), float64."""
-        D = math.prod(problem.shape)
-        zero, one = torch.zeros(D, dtype=torch.float64), torch.eye(D, dtype=torch.float64)
-        return zero, sigma(problem.process, problem.span[1]).item() ** 2 * one
-
-    def log_prob(self, problem: Problem, x: Tensor) -> Tensor:
-        """Return the log-density of the starting state at x (n, *d), shape (n,)."""
-        x = x.flatten(1)
-        variance = sigma(problem.process, problem.span[1]).item() ** 2
-        return -(x.square().sum(1) / variance + x.shape[1] * math.log(2 * math.pi * variance)) / 2
