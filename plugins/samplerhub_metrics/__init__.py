@@ -11,7 +11,7 @@ def samplerhub_entries() -> list[Entry]:
             "metric",
             "fd",
             "samplerhub_metrics.fd:FD",
-            "Frechet distance between the samples and the target, on the raw vectors.",
+            "Frechet distance between the samples and the target, on features.",
         ),
         Entry(
             "metric",
