@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from samplerhub.capabilities import AtEqualLaws, Chooses, Denoises
+from samplerhub.capabilities import AtEqualLaws, Chooses, Denoises, Density
+from samplerhub.errors import Mismatch
 from samplerhub.measure import Recorded, Snapshot, check_needs, chosen, fits
 from samplerhub.noise import normal, stream
 from samplerhub.problem import Problem
@@ -57,6 +58,13 @@ class NoisedTarget:
         assert problem.target is not None
         x_0 = problem.target.sample(n, rng).double()
         return x_0 + problem.span[1] * normal(x_0, rng)
+
+    def log_prob(self, problem: Problem, x: Tensor) -> Tensor:
+        """Return the log-density at x (n, *d), shape (n,)."""
+        target = problem.target
+        if not isinstance(target, Density):
+            raise Mismatch(f"the density of the noised {type(target).__name__} is not known")
+        return target.log_prob(x, torch.tensor(problem.span[1], dtype=x.dtype))
 
 
 class PlainEuler(GridSampler):
