@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from samplerhub.experiment import Result as Result
     from samplerhub.files import read_tensors as read_tensors
     from samplerhub.files import write_tensors as write_tensors
+    from samplerhub.law import ExactLaw as ExactLaw
+    from samplerhub.law import GaussianLaw as GaussianLaw
+    from samplerhub.law import Law as Law
+    from samplerhub.law import LineLaw as LineLaw
+    from samplerhub.law import exact_law as exact_law
     from samplerhub.manifest import Manifest as Manifest
     from samplerhub.measure import Snapshot as Snapshot
     from samplerhub.measure import fits as fits
@@ -87,6 +92,7 @@ _HOMES = {
     "block": ("Block", "BlockStore"),
     "experiment": ("Experiment", "Result"),
     "files": ("read_tensors", "write_tensors"),
+    "law": ("ExactLaw", "GaussianLaw", "Law", "LineLaw", "exact_law"),
     "manifest": ("Manifest",),
     "noise": ("normal", "stream"),
     "plugin": ("ROLES", "Entry", "hookimpl"),

@@ -15,6 +15,12 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "metric",
+            "kl-exact",
+            "samplerhub_metrics.kl_exact:KLExact",
+            "KL divergence of the run's exact law from the target, by quadrature instead of samples, in nats.",
+        ),
+        Entry(
+            "metric",
             "kl",
             "samplerhub_metrics.kl:KL",
             "Kullback-Leibler divergence between the samples and the target, in nats.",

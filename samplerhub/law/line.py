@@ -1,0 +1,357 @@
+r"""Laws on the line, as nodes with their masses and densities, and how a map carries them.
+
+A density q is known on a uniform grid y_j of spacing h, fine enough that the trapezoidal rule is exact to rounding.
+Carried by a map S to x = S(y) it is the law of mass q(y_j) h at the nodes x_j = S(y_j), and of density there
+
+    q_S(x) = sum over all y with S(y) = x of q(y)/|S'(y)|.
+
+Divergences are means under q: with r = q_S/p at the nodes, H(law | target) = E_q log r and
+H(target | law) = -E_q log(r)/r.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline, make_interp_spline
+from torch import Tensor
+
+from samplerhub import process as derived
+from samplerhub.capabilities import Density, PriorDensity
+from samplerhub.errors import Mismatch
+from samplerhub.law.affine import Direction
+from samplerhub.noise import stream
+from samplerhub.protocols import Target
+from samplerhub.setup import Setup
+
+Array = NDArray[np.float64]
+Map = Callable[[Tensor], Tensor]
+"""A map of states y, shape (n,) to (n,)."""
+
+NODES = 2**13
+"""Nodes of a density that a map carries, at fineness 1."""
+MOST = 2**21
+"""Nodes, at most."""
+FOLDS = 100
+"""Turning points of a map, at most."""
+SLOPE = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
+"""Central differences of order 8."""
+
+
+def reach(fineness: float) -> float:
+    """Return how many standard deviations of a normal law are kept on each side."""
+    return 10 * math.sqrt(fineness)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Uniform nodes low, low + h, ..., n of them."""
+
+    low: float
+    h: float
+    n: int
+
+    @property
+    def nodes(self) -> Tensor:
+        """The nodes, shape (n,), float64."""
+        return self.low + self.h * torch.arange(self.n, dtype=torch.float64)
+
+
+def grid(support: tuple[float, float], h: float) -> Grid:
+    """Return a grid of spacing h over an interval.
+
+    Raises:
+        Mismatch: It would have too many nodes.
+    """
+    n = (support[1] - support[0]) / h
+    if not n < MOST:
+        raise Mismatch(
+            f"the exact law would take {n:.1e} nodes on [{support[0]:g}, {support[1]:g}], more than {MOST}: the noise "
+            "of a step is that small, or the steps are unstable; choose more churn or none, or a metric that works on "
+            "samples, such as kl-histogram"
+        )
+    return Grid(support[0], h, max(2, math.ceil(n) + 1))
+
+
+class Source(Protocol):
+    """A smooth density on the line."""
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """Interval outside of which it is negligible."""
+        ...
+
+    @property
+    def width(self) -> float:
+        """Standard deviation of the narrowest normal density that it may contain."""
+        ...
+
+    def density(self, at: Grid) -> Tensor:
+        """Return the density at the nodes of a grid."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LineLaw:
+    """A law on the line, of y = x/alpha at one time of a run: nodes with their masses and densities."""
+
+    t: float
+    rho: float
+    """Noise level; 0 where the state was denoised."""
+    x: Tensor
+    """Nodes, shape (n,), float64; the mean of f under the law is sum_i mass_i f(x_i)."""
+    mass: Tensor
+    """Mass that each node stands for."""
+    log_density: Tensor
+    """Log of the density at each node."""
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, shape (1,)."""
+        return (self.mass @ self.x / self.mass.sum())[None]
+
+    @property
+    def covariance(self) -> Tensor:
+        """The variance, shape (1, 1)."""
+        return (self.mass @ (self.x - self.mean).square() / self.mass.sum())[None, None]
+
+    def quantile(self, p: Tensor) -> Tensor:
+        """Return the points below which a share p of the mass lies, to the distance of the nodes."""
+        x, order = self.x.sort()
+        below = self.mass[order].cumsum(0) - self.mass[order] / 2
+        return torch.from_numpy(np.interp(p.numpy(), below.numpy(), x.numpy()))
+
+    def kl(self, target: Target, direction: Direction = "forward") -> float:
+        """Return H(law | target) (forward) or H(target | law) (reverse) at the law's noise level.
+
+        Raises:
+            Mismatch: The target has no density there.
+        """
+        log_r = self.log_density - self.log_target(target)
+        if direction == "forward":
+            return float((self.mass * log_r).sum())
+        # A node may have no mass to speak of and still stand for some of the target's.
+        return float(-(self.mass * (-log_r).exp() * log_r).sum())
+
+    def error(self, target: Target, direction: Direction = "forward") -> float:
+        """Return the mass that the nodes miss, of the law or of the target, times the largest |log r| at their ends."""
+        log_r = self.log_density - self.log_target(target)
+        summed = self.mass if direction == "forward" else self.mass * (-log_r).exp()
+        ends = log_r[[int(self.x.argmin()), int(self.x.argmax())]]
+        return abs(1 - float(summed.sum())) * (1 + float(ends.abs().max()))
+
+    def log_target(self, target: Target) -> Tensor:
+        """Return the target's log-density at the nodes.
+
+        Raises:
+            Mismatch: The target has no density there.
+        """
+        if not isinstance(target, Density):
+            raise Mismatch(f"the density of {type(target).__name__} is not known; choose another target")
+        log_p = target.log_prob(self.x[:, None], torch.full((1, 1), self.rho, dtype=torch.float64)).double()
+        if bool(log_p.isnan().any()) or bool((log_p == torch.inf).any()):
+            raise Mismatch(
+                f"{type(target).__name__} has no density at noise level {self.rho:g}; end at a positive noise level "
+                "(last = stop)"
+            )
+        return log_p
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """The density of the prior, in y."""
+
+    setup: Setup
+    support: tuple[float, float]
+    width: float
+
+    @classmethod
+    def of(cls, setup: Setup, fineness: float) -> Start:
+        """Find where the prior has its mass.
+
+        Raises:
+            Mismatch: Its density is not known, or is none: it does not integrate to 1.
+        """
+        if not isinstance(setup.prior, PriorDensity):
+            raise Mismatch(
+                f"the exact law needs a prior whose density is known, which {type(setup.prior).__name__} is not; "
+                "choose --prior gaussian or exact"
+            )
+        alpha, rho = derived.alpha(setup.process, setup.times[0]).item(), setup.rho[0].item()
+        y = setup.start(1000, stream(setup.seed, "exact law")).flatten().cpu() / alpha
+        middle, spread = y.median().item(), float(y.std())
+        whole = cls(setup, (middle - 60 * spread, middle + 60 * spread), min(rho, spread))
+        at = grid(whole.support, min(rho, spread) / 4)
+        q, nodes = whole.density(at), at.nodes
+        kept = nodes[q > q.max() * math.exp(-(reach(fineness) ** 2) / 2)]
+        mass = float(q.sum()) * at.h
+        if not abs(mass - 1) < 1e-6:
+            raise Mismatch(
+                f"the density of the prior {type(setup.prior).__name__} integrates to {mass:g} within 60 standard "
+                "deviations, not to 1: it is no density, or has long tails; choose --prior gaussian"
+            )
+        return cls(setup, (kept[0].item() - at.h, kept[-1].item() + at.h), min(rho, spread))
+
+    def density(self, at: Grid) -> Tensor:
+        """Return the density of y = x/alpha at the nodes."""
+        assert isinstance(self.setup.prior, PriorDensity)
+        alpha = derived.alpha(self.setup.process, self.setup.times[0]).item()
+        x = (at.nodes * alpha)[:, None].to(self.setup.device)
+        return self.setup.prior.log_prob(self.setup.problem(), x).double().cpu().exp() * alpha
+
+
+def unmoved(source: Source, fineness: float, t: float, rho: float) -> LineLaw:
+    """Return the law of a density itself."""
+    at = _dense(source, fineness)
+    q = source.density(at)
+    kept = q > q.max() * math.exp(-(reach(fineness) ** 2) / 2)
+    return LineLaw(t, rho, at.nodes[kept], q[kept] * at.h, q[kept].log())
+
+
+def carried(source: Source, S: Map, fineness: float, t: float, rho: float) -> LineLaw:
+    """Return the law of S(y), y of the source's density.
+
+    Raises:
+        Mismatch: The map is not finite, or turns too often.
+    """
+    at = _dense(source, fineness)
+    q = source.density(at)
+    (inside,) = torch.nonzero(q > q.max() * math.exp(-(reach(fineness) ** 2) / 2), as_tuple=True)
+    part = slice(int(inside[0]), int(inside[-1]) + 1)
+    log_q = make_interp_spline(at.nodes[part].numpy(), q[part].log().numpy(), k=7)
+
+    y = _spread(S, at.nodes[part], round(NODES * fineness**2))
+    x = S(y)
+    if not bool(x.isfinite().all()):
+        raise Mismatch("the sampler's map of the start is not finite: its steps are too long; choose more steps")
+    dy, dx = _differences(y), _differences(x)
+    m = len(SLOPE)
+    y, x = y[m:-m], x[m:-m]
+    log_density = torch.from_numpy(log_q(y.numpy()))
+    if bool((dx > 0).all()) or bool((dx < 0).all()):
+        return LineLaw(t, rho, x, log_density.exp() * dy, log_density + dy.log() - dx.abs().log())
+    return Folded(y.numpy(), log_q, x.numpy()).law(t, rho)
+
+
+def _dense(source: Source, fineness: float) -> Grid:
+    low, high = source.support
+    return grid(source.support, min((high - low) / (NODES * fineness), source.width / 4 / fineness))
+
+
+def _spread(S: Map, y: Tensor, n: int) -> Tensor:
+    """Return nodes inside an interval, close where the map is steep: equidistant along its curve, but for smoothing.
+
+    The nodes are a smooth function of their number, so that sums over them are integrals by the trapezoidal rule.
+    """
+    coarse = torch.linspace(float(y[0]), float(y[-1]), n // 4, dtype=torch.float64)
+    dy, dx = coarse.diff(), S(coarse).diff().abs()
+    length = dy / dy.sum() + (dx / dx.sum()).nan_to_num(0)
+    for _ in range(4):
+        padded = torch.cat([length[:8].flip(0), length, length[-8:].flip(0)])
+        length = padded.unfold(0, 17, 1).mean(1)
+    u = torch.cat([torch.zeros(1, dtype=torch.float64), length.cumsum(0)])
+    nodes = make_interp_spline(u.numpy(), coarse.numpy(), k=7)
+    return torch.from_numpy(nodes(np.linspace(0, float(u[-1]), n)))
+
+
+def _differences(x: Tensor) -> Tensor:
+    """Return the derivative by the number of the node, at all but the outermost nodes."""
+    m, n = len(SLOPE), len(x)
+    terms = [c * (x[m + k : n - m + k] - x[m - k : n - m - k]) for k, c in enumerate(SLOPE, 1)]
+    return torch.stack(terms).sum(0)
+
+
+class Folded:
+    """A density carried by a map that turns: several y arrive at one x.
+
+    The density has a pole 1/sqrt at the image of each turning point. In y it is integrated piece by piece between the
+    turning points and the other points that arrive where they do, by a rule (tanh-sinh) that does not mind the ends.
+    """
+
+    def __init__(self, y: Array, log_q: BSpline, x: Array) -> None:
+        self.y = y
+        self.log_q = log_q
+        self.S: BSpline = make_interp_spline(y, x, k=5)
+        self.slope: BSpline = self.S.derivative()
+
+    @cached_property
+    def turns(self) -> Array:
+        """Turning points of the map."""
+        sign = np.signbit(self.slope(self.y))
+        i = np.flatnonzero(sign[1:] != sign[:-1])
+        if len(i) > FOLDS:
+            raise Mismatch(
+                f"the sampler's map of the start turns {len(i)} times, more than {FOLDS}: its law is not resolved; "
+                "choose more steps, or a metric that works on samples"
+            )
+        return bisected(self.slope, self.y[i], self.y[i + 1], np.zeros(len(i)))
+
+    @property
+    def branches(self) -> list[tuple[float, float]]:
+        """Intervals on which the map is monotone."""
+        ends = [self.y[0], *self.turns, self.y[-1]]
+        return list(pairwise(ends))
+
+    def law(self, t: float, rho: float) -> LineLaw:
+        """Return the nodes of all pieces."""
+        at_turns = self.S(self.turns)
+        cuts = [np.array([self.y[0], self.y[-1]]), self.turns]
+        for branch in self.branches:
+            y, here = self.arriving(at_turns, branch)
+            cuts.append(y[here])
+        ends = np.unique(np.concatenate(cuts))
+        y, w = (np.concatenate(parts) for parts in zip(*(self.piece(a, b) for a, b in pairwise(ends))))
+        x, log_q = self.S(y), self.log_q(y)
+        own = np.searchsorted(self.turns, y)
+        with np.errstate(divide="ignore"):
+            q = np.exp(log_q) / np.abs(self.slope(y))
+            for i, branch in enumerate(self.branches):
+                other, here = self.arriving(x, branch)
+                here &= own != i
+                q[here] += np.exp(self.log_q(other[here])) / np.abs(self.slope(other[here]))
+        good = np.isfinite(q)
+        x, mass, log_density = x[good], (w * np.exp(log_q))[good], np.log(q[good])
+        return LineLaw(t, rho, torch.from_numpy(x), torch.from_numpy(mass), torch.from_numpy(log_density))
+
+    def piece(self, a: float, b: float) -> tuple[Array, Array]:
+        """Return nodes and weights of the tanh-sinh rule on (a, b), as many as the grid has there and some more."""
+        n = 200 + 3 * int(np.diff(np.searchsorted(self.y, [a, b]))[0])
+        u = np.linspace(-3.1, 3.1, n)
+        g = math.pi / 2 * np.sinh(u)
+        w = math.pi / 4 * np.cosh(u) / np.cosh(g) ** 2 * (u[1] - u[0]) * (b - a)
+        # From the nearer end, so that the distance to it keeps its digits.
+        near = 1 / (1 + np.exp(2 * np.abs(g))) * (b - a)
+        y = np.where(u < 0, a + near, b - near)
+        inside = (y > a) & (y < b)
+        return y[inside], w[inside]
+
+    def arriving(self, x: Array, branch: tuple[float, float]) -> tuple[Array, NDArray[np.bool_]]:
+        """Return the points of a branch that arrive at x, and which of them there are."""
+        a, b = branch
+        inner = self.y[(self.y > a) & (self.y < b)]
+        nodes = np.concatenate([[a], inner, [b]])
+        images = self.S(nodes)
+        if images[-1] < images[0]:
+            nodes, images = nodes[::-1], images[::-1]
+        here = (x > images[0]) & (x < images[-1])
+        i = np.clip(np.searchsorted(np.maximum.accumulate(images), x), 1, len(nodes) - 1)
+        return bisected(self.S, nodes[i - 1], nodes[i], x), here
+
+
+def bisected(f: BSpline, a: Array, b: Array, value: Array) -> Array:
+    """Return where f has the given values, between a and b, where it lies below or above them."""
+    above = f(a) > value
+    a, b = a.copy(), b.copy()
+    for _ in range(52):
+        middle = (a + b) / 2
+        left = (f(middle) > value) == above
+        a, b = np.where(left, middle, a), np.where(left, b, middle)
+    return np.asarray((a + b) / 2)
