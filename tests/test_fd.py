@@ -224,7 +224,8 @@ def test_it_is_right_within_its_error(metric, exact, shift):
 @pytest.mark.parametrize(("d", "n"), [(4, 100), (4, 500), (16, 300), (16, 1000)])
 def test_coverage_of_its_intervals(d, n, exact, shift):
     share, _ = covered(repeated(FD(), d, n, exact, shift, 400), d * shift**2)
-    assert 0.90 <= share <= 0.995
+    # At equal laws the error is no longer normal, and the interval, which has to hold at all laws, is wider than there.
+    assert 0.90 <= share <= (0.99 if shift else 1)
 
 
 def test_bootstrap_and_influence_agree_where_laws_differ():

@@ -27,7 +27,8 @@ class Projection:
 
     def push(self, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and covariance of the coordinates."""
-        return (mean.to(self.axes) - self.mean) @ self.axes, self.axes.T @ covariance.to(self.axes) @ self.axes
+        m, A = self.mean, self.axes
+        return (mean.to(A) - m) @ A, A.T @ covariance.to(A).reshape(len(m), len(m)) @ A
 
 
 class PCA(Component):

@@ -53,7 +53,7 @@ def train(epochs: int = EPOCHS, seed: int = 0) -> Classifier:
     loss = nn.CrossEntropyLoss(label_smoothing=SMOOTHING)
     for _ in range(epochs):
         order = torch.randperm(len(x), generator=rng)
-        for i in order[: len(x) // BATCH * BATCH].split(BATCH):
+        for i in torch.split(order[: len(x) // BATCH * BATCH], BATCH):
             down, right = (int(shift) - 1 for shift in torch.randint(3, (2,), generator=rng))
             shifted = nn.functional.pad(x[i], (1, 1, 1, 1), value=-1)[:, :, 1 - down : 9 - down, 1 - right : 9 - right]
             optimiser.zero_grad()
@@ -67,7 +67,8 @@ def accuracy(network: Classifier) -> float:
     """Return the share of the held-out images that are told rightly."""
     x, labels = images(held_out=True)
     with torch.no_grad():
-        return (network(x).argmax(1) == labels).double().mean().item()
+        right = network(x).argmax(1) == labels
+    return float(right.double().mean())
 
 
 def main() -> None:
