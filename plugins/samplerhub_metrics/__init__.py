@@ -55,4 +55,34 @@ def samplerhub_entries() -> list[Entry]:
             "samplerhub_metrics.score_error:ScoreError",
             "Mean square of the score's error along time, and its integral, the score's part of the path KL divergence.",
         ),
+        Entry(
+            "metric",
+            "gaussian-closed-form",
+            "samplerhub_metrics.gaussian_closed_form:GaussianClosedForm",
+            "KL divergence from a Gaussian target in the limit of small steps, in closed form.",
+        ),
+        Entry(
+            "metric",
+            "kl-continuous",
+            "samplerhub_metrics.kl_continuous:KLContinuous",
+            "KL divergence from the target in the limit of small steps, on the line, without sampling.",
+        ),
+        Entry(
+            "metric",
+            "lsi-bound",
+            "samplerhub_metrics.lsi_bound:LSIBound",
+            "Upper bound of H(generated | target) in continuous time, by a log-Sobolev inequality.",
+        ),
+        Entry(
+            "metric",
+            "lsi-bound-reverse",
+            "samplerhub_metrics.lsi_bound_reverse:LSIBoundReverse",
+            "Upper bound of H(target | generated) in continuous time, from the start and the score error.",
+        ),
+        Entry(
+            "metric",
+            "pinsker",
+            "samplerhub_metrics.pinsker:Pinsker",
+            "Upper bound of the L1 distance between generated and target densities, from their KL divergence.",
+        ),
     ]
