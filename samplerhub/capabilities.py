@@ -192,7 +192,7 @@ class AtEqualLaws(Protocol):
 
 @runtime_checkable
 class Inspects(Protocol):
-    """A metric that can tell from a run's setup whether it is defined for it."""
+    """A metric, or features, that can tell from a run's setup whether it is defined for it."""
 
     def inspect(self, setup: Setup) -> None:
         """Return if it is, before anything is sampled.

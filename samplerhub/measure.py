@@ -106,12 +106,14 @@ def fits(metric: Metric | Chooses, setup: Setup) -> bool:
 
 
 def check_features(features: Features | FitsData | None, setup: Setup) -> None:
-    """Raise `Mismatch` if features are made for data of another shape."""
+    """Raise if features are made for other data, or the files that they read are not there."""
     if isinstance(features, HasShape) and features.shape is not None and tuple(features.shape) != setup.shape:
         raise Mismatch(
             f"features {kebab(type(features))!r} are made for samples of shape {tuple(features.shape)}, "
             f"not {setup.shape}; choose others with --features"
         )
+    if isinstance(features, Inspects):
+        features.inspect(setup)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,22 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "features",
+            "efficientnet",
+            "samplerhub_features.efficientnet:Efficientnet",
+            "What EfficientNet-Lite0, trained on ImageNet, sees: its last layer before the classifier.",
+        ),
+        Entry(
+            "features",
             "identity",
             "samplerhub_features.identity:Identity",
             "The samples as they are, as vectors.",
             default=True,
+        ),
+        Entry(
+            "features",
+            "inception",
+            "samplerhub_features.inception:Inception",
+            "What the Inception network of the FID sees: its pooled last layer.",
         ),
         Entry(
             "features",

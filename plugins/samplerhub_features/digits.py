@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from samplerhub import Component, read_tensors
+from samplerhub import Component, Setup, read_tensors
 from samplerhub.errors import UnusableFile
+from samplerhub_features.images import digest
 
 SHIPPED = Path(__file__).with_name("digits.safetensors")
 
@@ -82,10 +82,11 @@ class Digits(Component):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the weights file."""
-        try:
-            return hashlib.sha256(self._file.read_bytes()).hexdigest()
-        except OSError as error:
-            raise UnusableFile(f"cannot read {self._file}: {error.strerror or error}") from error
+        return digest(self._file)
+
+    def inspect(self, setup: Setup) -> None:
+        """Return if the weights can be read, before anything is sampled."""
+        _ = self.classifier
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the features of images x (n, 1, 8, 8) in [-1, 1], shape (n, 64), float32."""
