@@ -35,7 +35,7 @@ def samplerhub_entries() -> list[Entry]:
             "metric",
             "error-terms",
             "samplerhub_metrics.error_terms:ErrorTerms",
-            "Initialisation, discretisation and score terms of the KL divergence between paths, on the grid of the run.",
+            "Initialisation, discretisation and score terms of the KL divergence between paths, for any grid.",
         ),
         Entry(
             "metric",
@@ -53,7 +53,7 @@ def samplerhub_entries() -> list[Entry]:
             "metric",
             "score-error",
             "samplerhub_metrics.score_error:ScoreError",
-            "Mean square of the score's error along time, and its integral, the score's part of the path KL divergence.",
+            "Mean square of the score's error along time, and its integral, the score's part of a path's KL.",
         ),
         Entry(
             "metric",

@@ -61,7 +61,7 @@ class Points:
 
 
 class ErrorTerms(Component):
-    r"""Initialisation, discretisation and score terms of the KL divergence between paths, on the grid of the run.
+    r"""Initialisation, discretisation and score terms of the KL divergence between paths, for any grid.
 
         E_I = KL(p_T || prior)
         E_D = 1/2 sum_k int_{v_k+1}^{v_k} (J(v) - J(v_k)) dv,    J(v) = E |score_v(y)|^2,    v = rho^2

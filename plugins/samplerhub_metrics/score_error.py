@@ -31,7 +31,7 @@ POWER = {"score": -2, "eps": 0, "x0": 2}
 
 
 class ScoreError(Component):
-    r"""Mean square of the score's error along time, and its integral, the score's part of the path KL divergence.
+    r"""Mean square of the score's error along time, and its integral, the score's part of a path's KL.
 
         E_S = 1/2 int E |s_model - s|^2 d(rho^2) = int E |eps_model - eps|^2 d log rho,    s = -eps/rho
 
