@@ -13,13 +13,14 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.polynomial.legendre import leggauss
 from numpy.typing import NDArray
+from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
 
 Array = NDArray[np.float64]
@@ -40,13 +41,14 @@ class Course:
 
     @classmethod
     def of(cls, v: Array, gamma: Array, constant: Callable[[float], float]) -> Course:
-        """Integrate gamma/C by Gauss's rule of 5 points, C = constant(rho)."""
-        nodes, weights = leggauss(5)
+        """Integrate gamma/C by adaptive quadrature, C = constant(rho), which may have kinks."""
+
+        def rate(u: float) -> float:
+            return 1 / constant(math.sqrt(u))
+
         decay = np.zeros(len(gamma))
         for i in np.flatnonzero(gamma):
-            middle, half = (v[i] + v[i + 1]) / 2, (v[i] - v[i + 1]) / 2
-            rate = [1 / constant(float(np.sqrt(u))) for u in middle + half * nodes]
-            decay[i] = gamma[i] * half * (weights @ np.array(rate))
+            decay[i] = gamma[i] * quad(rate, v[i + 1], v[i], epsabs=1e-12, epsrel=1e-10)[0]
         return cls(v, gamma, decay)
 
     def exact(self, H_0: float) -> Array:

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from samplerhub.capabilities import AtEqualLaws, Chooses, Denoises, Density
+from samplerhub.capabilities import AtEqualLaws, Chooses, Denoises, Density, IsGaussian
 from samplerhub.errors import Mismatch
 from samplerhub.measure import Recorded, Snapshot, check_needs, chosen, fits
 from samplerhub.noise import normal, stream
@@ -65,6 +65,13 @@ class NoisedTarget:
         if not isinstance(target, Density):
             raise Mismatch(f"the density of the noised {type(target).__name__} is not known")
         return target.log_prob(x, torch.tensor(problem.span[1], dtype=x.dtype))
+
+    def normal(self, problem: Problem) -> tuple[Tensor, Tensor] | None:
+        """Return mean and covariance at the start if the target is Gaussian."""
+        if not isinstance(problem.target, IsGaussian):
+            return None
+        mean, C = problem.target.moments()
+        return mean, C + problem.span[1] ** 2 * torch.eye(len(mean), dtype=torch.float64)
 
 
 class PlainEuler(GridSampler):
