@@ -19,6 +19,7 @@ from samplerhub.errors import BrokenPlugin, InvalidSetting
 from samplerhub.explain import explain
 from samplerhub.manifest import Manifest, environment, record
 from samplerhub.registry import OWN, Registry
+from samplerhub.shorthand import written_out
 
 if TYPE_CHECKING:
     from samplerhub.experiment import Experiment
@@ -28,7 +29,7 @@ SAMPLES, STEPS, SEED = 256, 10, 0
 
 def complete(config: RunConfig, registry: Registry) -> RunConfig:
     """Return the config with every role named and every number set: as the target suggests, or the defaults."""
-    config = with_features(config, registry)
+    config = written_out(config, registry)
     target = named_choice("target", config.components.get("target"), registry)
     suggestions = suggested(target, registry)
     config = config.model_copy(update={"components": {**config.components, "target": target}})
@@ -48,30 +49,6 @@ def complete(config: RunConfig, registry: Registry) -> RunConfig:
             "seed": SEED if config.seed is None else config.seed,
         }
     )
-
-
-def with_features(config: RunConfig, registry: Registry) -> RunConfig:
-    """Return the config in which ``fd-pca``, short for ``fd`` of the features ``pca``, is written out.
-
-    Raises:
-        InvalidSetting: Two metrics ask for two features.
-    """
-    metrics, features = [], config.components.get("features", Choice())
-    for metric in config.metrics or ():
-        base, _, embedding = str(metric.name).rpartition("-")
-        names = {role: {r.entry.name for r in registry.entries(role)} for role in ("metric", "features")}
-        if metric.name not in names["metric"] and base in names["metric"] and embedding in names["features"]:
-            if features.name not in (None, embedding):
-                raise InvalidSetting(
-                    f"metric {metric.name!r} means the features {embedding!r}, and the run has {features.name!r}: "
-                    "a run has features of one kind; measure the others in a second run"
-                )
-            metric, features = metric.model_copy(update={"name": base}), features.model_copy(update={"name": embedding})
-        metrics.append(metric)
-    if features == Choice():
-        return config
-    components = {**config.components, "features": features}
-    return config.model_copy(update={"components": components, "metrics": tuple(metrics) or config.metrics})
 
 
 @dataclass(frozen=True, slots=True)

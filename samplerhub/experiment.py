@@ -276,6 +276,15 @@ class Experiment:
         recorded = tuple(path) if self.path is not None else ()
         return Result(samples, rho, nfe, seconds, estimates, manifest, self.times, recorded)
 
+    def evaluate(self) -> dict[str, Estimate]:
+        """Return the figures alone; samples are made only if a metric reads them."""
+        reading = Need.SAMPLES | Need.FEATURES
+        if any(need & reading for metric in self._evaluated.values() for need in metric.needs):
+            return self.run().metrics
+        end = self.times[-1]
+        nothing = Snapshot(end.item(), derived.rho(self.process, end).item(), torch.empty(0, *self.setup().shape))
+        return measure(self._evaluated, [nothing], self.setup(), self.features)
+
     def _path(self, blocks: Sequence[Block]) -> list[Snapshot]:
         """Return the recorded states of all blocks, but for the last."""
         paths = [block.path for block in blocks if block.path is not None]

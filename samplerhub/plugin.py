@@ -51,6 +51,8 @@ class Entry:
     """Whether it is taken where the user names none for its role; samplerhub's own comes before any other's."""
     aliases: tuple[str, ...] = ()
     """Other names of the same component."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Endings of files that it reads, each with the field that takes the path: such a file may stand for its name."""
 
 
 @hookspec

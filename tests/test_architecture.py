@@ -52,15 +52,17 @@ MAY_IMPORT = {
     "experiment": RUNNING,
     "testing": RUNNING | {"", "testing", "law"},
     "registry": BASE,
+    "shorthand": BASE | {"registry", "config"},
     "explain": BASE | {"registry"},
     "config": BASE | {"files", "manifest", "registry"},
-    "assembly": BASE | {"manifest", "registry", "explain", "config", "experiment"},
+    "assembly": BASE | {"manifest", "registry", "explain", "config", "shorthand", "experiment"},
     "picture": RUNNING,
     "curves": BASE,
     "folder": RUNNING | {"picture", "curves"},
     "truth": BASE | {"process", "problem", "noise"},
     "budget": RUNNING | {"truth", "budget"},
-    "cli": RUNNING | {"", "registry", "explain", "config", "assembly", "folder", "picture", "budget", "cli", "testing"},
+    "cli": RUNNING
+    | {"", "registry", "explain", "config", "shorthand", "assembly", "folder", "picture", "budget", "cli", "testing"},
     "__main__": {"cli"},
 }
 """What each module of the core, without its package's name, may import of the others."""

@@ -21,6 +21,7 @@ def samplerhub_entries() -> list[Entry]:
             "network",
             "samplerhub_models.network:Network",
             "A trained denoising network, read from a safetensors file.",
+            files=((".safetensors", "weights"),),
         ),
         Entry(
             "trainer",

@@ -98,7 +98,7 @@ class Budget:
 def measure_budget(
     experiment: Experiment,
     *,
-    fine: int = 16,
+    fine: int = 8,
     repeats: int = 5,
     kept: Kept | None = None,
     observe: Callable[[Progress], None] | None = None,
@@ -228,7 +228,7 @@ def _evaluated(run: Experiment, kept: Kept | None) -> Estimate:
     found = kept.load(key) if kept else None
     if found is not None:
         return found
-    estimate = next(iter(run.run().metrics.values()))
+    estimate = next(iter(run.evaluate().values()))
     if kept:
         kept.save(key, estimate)
     return estimate

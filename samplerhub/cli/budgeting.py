@@ -22,6 +22,8 @@ from samplerhub.registry import Registry
 if TYPE_CHECKING:
     from samplerhub.budget import Budget, Figure
 
+SAMPLES = 20_000
+"""At most so many samples a run where the user does not say."""
 OPTIONS = (*RUN_OPTIONS, "--fine", "--repeats")
 
 
@@ -43,7 +45,7 @@ def budget_command(arguments: Sequence[str], registry: Registry) -> Callable[...
         dtype: Dtype = None,
         device: Device = None,
         batch: Batch = None,
-        fine: Annotated[int, typer.Option(metavar="K", min=2, help="The exact grid has K times the steps.")] = 16,
+        fine: Annotated[int, typer.Option(metavar="K", min=2, help="The exact grid has K times the steps.")] = 8,
         repeats: Annotated[
             int,
             typer.Option(metavar="R", min=2, help="Seeds over which a metric that has a standard error is averaged."),
@@ -72,7 +74,9 @@ def _budget(
     from samplerhub.cli import render
 
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
-        experiment = assemble(complete(config, registry), registry)
+        full = complete(config, registry)
+        samples = min(SAMPLES, full.samples or SAMPLES) if config.samples is None else config.samples
+        experiment = assemble(full.model_copy(update={"samples": samples}), registry)
         folder = BudgetFolder(out)
         try:
             with render.progress("budget", quiet) as observe:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from samplerhub.assembly import complete, metric_keys, named_choice, with_features
+from samplerhub.assembly import complete, metric_keys, named_choice
 from samplerhub.cli.fields import value_of
 from samplerhub.cli.options import Chosen, Scan
 from samplerhub.config import RUN_ROLES, Choice, RunConfig, read_manifest
 from samplerhub.errors import InvalidSetting
 from samplerhub.manifest import Manifest
 from samplerhub.registry import Registry
+from samplerhub.shorthand import written_out
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def select_for_run(given: Scan, registry: Registry) -> Selection:
     names = {role: name for role in RUN_ROLES if (name := given.last(f"--{role}")) is not None}
     metrics = tuple(Choice(name=name) for name in given.values("--metric")) or None
     named = RunConfig(components={role: Choice(name=name) for role, name in names.items()}, metrics=metrics)
-    config = with_features(named.over(config), registry)
+    config = written_out(named.over(config), registry)
     if not given.help:
         try:
             config = complete(_with_target_fields(config, given, registry, bare=True), registry)
