@@ -113,13 +113,11 @@ class LSIBound(Component):
         line = can_be_solved(process.setup)
         form = ("exact" if exact else "projected" if line else "squared") if self.form == "auto" else self.form
         if form == "exact" and not exact:
-            raise Mismatch(
-                "form = 'exact' is for the exact score, and the model's differs from it; choose --lsi-bound.form auto"
-            )
+            raise Mismatch("form = 'exact' is for the exact score, and the model's differs from it; set form to auto")
         if form == "projected" and not line:
             raise Mismatch(
                 "form = 'projected' needs the law of the process, which is known on the line only, for a target and a "
-                "prior with a density; choose --lsi-bound.form squared"
+                "prior with a density; set form to squared"
             )
         if form == "squared" and not exact:
             gamma_is_positive(process)
@@ -172,7 +170,7 @@ def noised_constant(setup: Setup, constant: float | None) -> Callable[[float], f
         return setup.target.log_sobolev
     raise Mismatch(
         f"the target {'' if setup.target is None else kebab(type(setup.target))!r} knows no log-Sobolev constant; "
-        f"give the one of the clean data with --lsi-bound.constant, or choose another target"
+        f"give the one of the clean data as the metric's constant, or choose another target"
     )
 
 

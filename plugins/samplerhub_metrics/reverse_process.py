@@ -100,7 +100,7 @@ def gamma_of(setup: Setup) -> Callable[[float], float]:
     if not isinstance(sampler, HasGamma):
         raise Mismatch(
             f"the sampler {kebab(type(sampler))!r} does not say its stochasticity gamma(rho), which the theory is "
-            f"about; choose one with --churn, such as euler-maruyama or heun"
+            f"about; choose another, such as euler-maruyama or heun"
         )
     if isinstance(sampler, GridSampler) and sampler.churn_noise != 1:
         raise Mismatch(

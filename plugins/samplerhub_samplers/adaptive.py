@@ -55,6 +55,10 @@ class AdaptiveSampler(Component, ABC):
     budget: int | None = Field(None, ge=1)
     """Evaluations per sample to stay within, whatever the error (set by --nfe); none: what the tolerances need."""
 
+    def gamma(self, rho: float) -> float:
+        """Stochasticity at a noise level: 0, the probability-flow ODE."""
+        return 0.0
+
     @property
     @abstractmethod
     def exponent(self) -> float:

@@ -44,6 +44,15 @@ class DDIM(GridSampler):
             )
         return self
 
+    def gamma(self, rho: float) -> float:
+        """Stochasticity at a noise level: `churn`, or the square of eta, inside the window, 0 outside."""
+        low, high = self.churn_window or (0.0, math.inf)
+        return max(self.churn, self.eta**2) if low <= rho <= high else 0.0
+
+    def added_variance(self, rho_t: float, rho_s: float) -> float:
+        """Return the variance that churn adds before a step; the noise of eta comes after it."""
+        return 0.0 if self.eta else super().added_variance(rho_t, rho_s)
+
     def weights(self, process: ForwardProcess, legs: Sequence[Leg]) -> list[tuple[float, ...]]:
         """Return (w, n) of y_s = y + w eps + n z."""
         low, high = self.churn_window or (0.0, math.inf)

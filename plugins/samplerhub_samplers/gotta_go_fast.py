@@ -61,6 +61,10 @@ class GottaGoFast(Component):
 
     order: ClassVar[int] = 2
 
+    def gamma(self, rho: float) -> float:
+        """Stochasticity at a noise level: `churn`."""
+        return self.churn
+
     def within(self, nfe: int) -> Self:
         """Return the sampler with that budget."""
         least = 2 + (self.last == "denoise")
