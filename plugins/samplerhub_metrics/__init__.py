@@ -27,6 +27,24 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "metric",
+            "kl-gaussian",
+            "samplerhub_metrics.kl_gaussian:KLGaussian",
+            "KL divergence between the Gaussian fitted to the samples and a Gaussian target, in nats.",
+        ),
+        Entry(
+            "metric",
+            "kl-histogram",
+            "samplerhub_metrics.kl_histogram:KLHistogram",
+            "KL divergence between the samples and the target on the line, by histograms, in nats.",
+        ),
+        Entry(
+            "metric",
+            "kl-knn",
+            "samplerhub_metrics.kl_knn:KLKnn",
+            "KL divergence between the samples and the target in any dimension, by nearest neighbours, in nats.",
+        ),
+        Entry(
+            "metric",
             "antisymmetry",
             "samplerhub_metrics.antisymmetry:Antisymmetry",
             "Relative antisymmetry of the Jacobian of the model's score, 0 for a gradient and at most 1.",
