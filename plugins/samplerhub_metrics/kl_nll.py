@@ -95,6 +95,8 @@ class KLNll(FlowMetric):
         if self.of_sampler:
             ratios, folded = sampler_ratios(flow, n)
             details |= {"law": "the sampler's, discretisation included", "determinant": "exact", "folded": folded}
+            if folded:
+                details["value is"] = "a lower bound: the sampler's map folds, and one branch alone is counted"
         else:
             ratios, error = (forward_ratios if self.direction == "forward" else reverse_ratios)(flow, n)
             details |= {"law": "the ODE's, without discretisation", "divergence": flow.divergence}
