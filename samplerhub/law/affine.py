@@ -28,6 +28,8 @@ from samplerhub.setup import Setup
 Direction = Literal["forward", "reverse"]
 LARGEST = 2**25
 """Numbers in the batch of impulses, at most."""
+ROWS = 256
+"""Rows of the run with random noise."""
 TOLERANCE = 1e-8
 """How far, relative to the largest number, a run with random noise may be from what the impulses predict."""
 
@@ -138,7 +140,7 @@ def _residual(setup: Setup, responses: list[tuple[float, float, Tensor]]) -> flo
         Mismatch: Too far for an affine map.
     """
     d = responses[-1][2].shape[1]
-    x = setup.start(8, stream(setup.seed, "exact law")).flatten(1).cpu()
+    x = setup.start(ROWS, stream(setup.seed, "exact law")).flatten(1).cpu()
     kept = Kept()
     ends = _run(setup, x, kept)
     z = torch.cat([x, *(draw.flatten(1).cpu() for draw in kept.kept)], 1)

@@ -27,10 +27,10 @@ from samplerhub.law.draws import Kept
 from samplerhub.law.line import MOST, Grid, LineLaw, Source, Start, carried, grid, reach, unmoved
 from samplerhub.noise import stream
 from samplerhub.problem import Problem
-from samplerhub.sampling import GridSampler, Leg, Run
+from samplerhub.sampling import GridSampler, Leg, MultistepSampler, Run
 from samplerhub.setup import Setup
 
-SPACING = 0.8
+SPACING = 0.7
 """Distance of nodes at fineness 1, in standard deviations of the narrowest structure."""
 ROUNDING = 1e-9
 """How far, relative to the largest state, the legs taken one by one may be from the whole run."""
@@ -244,16 +244,19 @@ class Chain:
     """A run whose law follows from leg to leg."""
 
     def __init__(self, setup: Setup) -> None:
-        if not isinstance(setup.sampler, GridSampler):
+        sampler = setup.sampler
+        if isinstance(sampler, MultistepSampler) and sampler.depth > 1:
+            raise Mismatch(_remembers(sampler))
+        if not isinstance(sampler, GridSampler) or type(sampler).__call__ is not GridSampler.__call__:
             raise Mismatch(
                 f"the exact law of a sampler that draws noise is followed from leg to leg of the grid, and "
-                f"{type(setup.sampler).__name__} has no legs; choose a deterministic sampler, euler-maruyama, or a "
-                "metric that works on samples, such as kl-histogram"
+                f"{type(sampler).__name__} has a loop of its own; choose churn 0 (or another deterministic sampler), "
+                "euler-maruyama, or a metric that works on samples, such as kl-histogram"
             )
         self.setup = setup
-        self.sampler = setup.sampler
+        self.sampler = sampler
         self.problem = setup.problem()
-        self.legs = setup.sampler.legs(setup.process, setup.times)
+        self.legs = sampler.legs(setup.process, setup.times)
         self._check()
 
     @property
@@ -324,8 +327,12 @@ class Chain:
         alpha = 1.0 if step.rho == 0 else derived.alpha(setup.process, setup.times[-1]).item()
         end = (step.x / alpha).flatten().cpu()
         if drawn or not float((end - y).abs().max()) <= ROUNDING * float(end.abs().max()):
-            raise Mismatch(
-                f"a run of {type(self.sampler).__name__} with noise keeps a memory of its past, so that its law cannot "
-                "be followed from leg to leg on the line; choose order 1, churn 0 (any order), or a metric that works "
-                "on samples, such as kl-histogram"
-            )
+            raise Mismatch(_remembers(self.sampler))
+
+
+def _remembers(sampler: GridSampler) -> str:
+    return (
+        f"a run of {type(sampler).__name__} with noise keeps a memory of its past, so that its law cannot be followed "
+        "from leg to leg on the line; choose order 1, churn 0 (any order), or a metric that works on samples, such as "
+        "kl-histogram"
+    )

@@ -48,7 +48,7 @@ SLOPE = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
 
 def reach(fineness: float) -> float:
     """Return how many standard deviations of a normal law are kept on each side."""
-    return 10 * math.sqrt(fineness)
+    return 8 * math.sqrt(fineness)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 import samplerhub.process as derived
+from samplerhub.law.draws import Impulses
 from samplerhub.problem import Problem
 from samplerhub.protocols import ForwardProcess, Sampler, Step
 from samplerhub.testing.exact import Bell, levels
-
-DRAWS = (torch.randn, torch.randn_like, torch.Tensor.normal_, torch.normal)
-
-
-class Impulses(TorchFunctionMode):
-    """While active, the k-th draw of standard normal noise is 1 in row k + 1 of the batch and 0 in all others."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.draws = 0
-
-    def __torch_function__(  # type: ignore[no-untyped-def]
-        self, func: Callable[..., Tensor], types: Sequence[type], args=(), kwargs=None
-    ) -> Tensor:
-        """Replace a draw, pass everything else through."""
-        drawn = func(*args, **(kwargs or {}))
-        if func not in DRAWS:
-            return drawn
-        self.draws += 1
-        impulse = torch.zeros_like(drawn)
-        if self.draws < len(impulse):
-            impulse[self.draws] = 1
-        return impulse
 
 
 def variance(sampler: Sampler, process: ForwardProcess, times: Tensor, data: float = 1.0) -> float:
