@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,11 +64,13 @@ def read_weights(file: Path, layers: Mapping[str, tuple[int, ...]], source: str)
             weights = torch.load(file, map_location="cpu", weights_only=True)
         except OSError as error:
             raise UnusableFile(f"cannot read the weights {file}: {error.strerror or error}; {source}") from error
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        except Exception as error:  # the reader of pickles raises whatever a damaged file leads it to
             reason = str(error).partition("\n")[0]
             raise UnusableFile(f"{file} holds no state dictionary of PyTorch ({reason}); {source}") from error
+        if not isinstance(weights, dict):
+            raise UnusableFile(f"{file} holds no state dictionary but a {type(weights).__name__}; {source}")
     for name, shape in layers.items():
-        found = tuple(weights[name].shape) if name in weights else "missing"
+        found = tuple(getattr(weights.get(name), "shape", ())) or "missing"
         if found != shape:
             raise UnusableFile(f"{file} is of another network: {name} is {found}, not {shape}; {source}")
     return weights
