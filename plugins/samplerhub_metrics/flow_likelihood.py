@@ -166,7 +166,9 @@ class FlowMetric(Component, ABC):
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Return the mean of independent figures (n,) and its standard error."""
+    """Return the mean of independent figures (n,) and its standard error, 0 if they are all the same."""
+    if bool((values == values[0]).all()):
+        return values[0].item(), 0.0
     return values.mean().item(), (values.std() / math.sqrt(len(values))).item()
 
 
