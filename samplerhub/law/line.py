@@ -292,7 +292,7 @@ class Folded:
                 f"the sampler's map of the start turns {len(i)} times, more than {FOLDS}: its law is not resolved; "
                 "choose more steps, or a metric that works on samples"
             )
-        return bisected(self.slope, self.y[i], self.y[i + 1], np.zeros(len(i)))
+        return solved(self.slope, self.y[i], self.y[i + 1], np.zeros(len(i)))
 
     @property
     def branches(self) -> list[tuple[float, float]]:
@@ -323,7 +323,7 @@ class Folded:
 
     def piece(self, a: float, b: float) -> tuple[Array, Array]:
         """Return nodes and weights of the tanh-sinh rule on (a, b), as many as the grid has there and some more."""
-        n = 200 + 3 * int(np.diff(np.searchsorted(self.y, [a, b]))[0])
+        n = 200 + 2 * int(np.diff(np.searchsorted(self.y, [a, b]))[0])
         u = np.linspace(-3.1, 3.1, n)
         g = math.pi / 2 * np.sinh(u)
         w = math.pi / 4 * np.cosh(u) / np.cosh(g) ** 2 * (u[1] - u[0]) * (b - a)
@@ -343,15 +343,23 @@ class Folded:
             nodes, images = nodes[::-1], images[::-1]
         here = (x > images[0]) & (x < images[-1])
         i = np.clip(np.searchsorted(np.maximum.accumulate(images), x), 1, len(nodes) - 1)
-        return bisected(self.S, nodes[i - 1], nodes[i], x), here
+        return solved(self.S, nodes[i - 1], nodes[i], x), here
 
 
-def bisected(f: BSpline, a: Array, b: Array, value: Array) -> Array:
-    """Return where f has the given values, between a and b, where it lies below or above them."""
+def solved(f: BSpline, a: Array, b: Array, value: Array) -> Array:
+    """Return where f has the given values, between a and b, where it lies below or above them.
+
+    By bisection, and then by Newton's method inside the bracket.
+    """
+    slope = f.derivative()
     above = f(a) > value
-    a, b = a.copy(), b.copy()
-    for _ in range(52):
+    for _ in range(10):
         middle = (a + b) / 2
         left = (f(middle) > value) == above
         a, b = np.where(left, middle, a), np.where(left, b, middle)
-    return np.asarray((a + b) / 2)
+    y, low, high = (a + b) / 2, np.minimum(a, b), np.maximum(a, b)
+    for _ in range(6):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = (f(y) - value) / slope(y)
+        y = np.clip(y - np.nan_to_num(step), low, high)
+    return np.asarray(y)
