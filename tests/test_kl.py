@@ -228,11 +228,10 @@ def test_nearest_neighbours_find_the_closed_form(form, law, d, n, repeats):
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["density", "samples"])
 @pytest.mark.parametrize("law", [(0.0, 1.0), WIDER, NARROWER], ids=["equal", "wider", "narrower"])
-@pytest.mark.parametrize("d", [1, 2, 5, 10])
+@pytest.mark.parametrize("d", [1, 2, 5])
 def test_nearest_neighbours_at_many_samples(form, law, d):
-    for seed in range(2):
-        estimate = by_neighbours(form, 30_000, d, law, seed)
-        assert abs(estimate.value - scaled_truth(d, law)) < 3.5 * estimate.stderr
+    estimate = by_neighbours(form, 30_000, d, law, seed=0)
+    assert abs(estimate.value - scaled_truth(d, law)) < 3.5 * estimate.stderr
 
 
 BIMODAL = Mixture(weights=(0.3, 0.7), means=((-2.0, 0.0), (2.0, 0.5)), covariances=(0.5, 1.0))
