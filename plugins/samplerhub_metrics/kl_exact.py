@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
-from samplerhub import Component, Estimate, Evidence, Need, Point, Setup, exact_law
+from samplerhub import Component, Estimate, Evidence, Law, Need, Point, Setup, exact_law
 from samplerhub.errors import Mismatch
 
 FINENESSES = (1.0, 1.4, 2.0, 2.8, 4.0)
@@ -66,7 +67,8 @@ class KLExact(Component):
         target, exact = setup.target, exact_law(setup)
         assert target is not None
         at = setup.path or (len(setup.times) - 1,)
-        laws, value, error = [], math.inf, math.inf
+        laws: Sequence[Law] = ()
+        value, error = math.inf, math.inf
         for fineness in FINENESSES:
             try:
                 finer = exact.laws(at, fineness)
