@@ -184,6 +184,11 @@ class Experiment:
         assert isinstance(self.metrics, Mapping)
         return self.metrics
 
+    @property
+    def evaluated(self) -> Mapping[str, Metric]:
+        """The metrics that are evaluated: those chosen in place of metrics that choose."""
+        return self._evaluated
+
     def problem(self) -> Problem:
         """Return a fresh problem, whose count of evaluations is 0."""
         model = self._made_model()

@@ -6,6 +6,8 @@ from samplerhub.budget.shares import PARTS, Budget, Figure
 
 SHARE = 0.5
 """A part dominates if it has more than this share of what the parts add."""
+SMALL = 0.05
+"""A part that lowers the figure by less than this share of it is not worth a sentence."""
 
 
 def advise(budget: Budget) -> list[str]:
@@ -24,7 +26,7 @@ def advise(budget: Budget) -> list[str]:
         lines.append(f"{lead} ({100 * share:.0f} % of what the parts add): {_remedy(worst, budget)}")
     for part in PARTS:
         share_of = budget.shares.get(part)
-        if share_of is not None and share_of.value < 0 and not share_of.within():
+        if share_of is not None and share_of.value < -SMALL * abs(budget.total.value) and not share_of.within():
             lines.append(
                 f"The {part} lowers the figure: its error makes up for another, and making it exact alone would hurt."
             )

@@ -18,10 +18,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -38,6 +38,7 @@ GIVEN: Final = {"start": "prior", "score": "model", "discretisation": "grid"}
 NUDGE = 0.25
 """By how much churn is raised to find its slope."""
 
+Key = TypeVar("Key", bound=Hashable)
 Cell = frozenset[str]
 """The parts that are as given; the others are exact."""
 
@@ -48,13 +49,6 @@ class Figure:
 
     value: float
     stderr: float | None = None
-
-    @classmethod
-    def of(cls, values: Sequence[float], alone: float | None) -> Figure:
-        """Return the mean over repeats; of one repeat, the value with the error that it came with."""
-        if len(values) == 1:
-            return cls(values[0], alone)
-        return cls(fmean(values), stdev(values) / math.sqrt(len(values)))
 
     def within(self, factor: float = 2.0) -> bool:
         """Say whether it is 0 within its error."""
@@ -121,46 +115,62 @@ def measure_budget(
     cells = [
         frozenset(PARTS) - frozenset(out) for k in range(len(players) + 1) for out in itertools.combinations(players, k)
     ]
-    churned = _churned(experiment)
-    runs = list(_runs(experiment, exact, cells, churned, repeats))
-    done: dict[tuple[int, object], Estimate] = {}
-    for i, (repeat, cell, run) in enumerate(runs):
-        if repeat and all(estimate.stderr is None for estimate in done.values()):
-            break
-        if observe:
-            observe(Progress(i, len(runs), _in_words(cell)))
-        done[repeat, cell] = _evaluated(run, kept)
-    count = 1 + max(repeat for repeat, _ in done)
-
-    def figure(terms: Mapping[object, float]) -> Figure:
-        """Return the mean over repeats of a linear combination of cells."""
-        values = [sum(w * done[r, c].value for c, w in terms.items()) for r in range(count)]
-        errors = [done[0, c].stderr for c in terms]
-        alone = (
-            None if None in errors else math.hypot(*(w * e for w, e in zip(terms.values(), errors) if e is not None))
-        )
-        return Figure.of(values, alone)
-
+    cube = {cell: replace(experiment, **_changes(exact, cell)) for cell in cells}  # type: ignore[arg-type]
+    done = Repeated(cube, repeats, kept, observe)
     everything = frozenset(PARTS)
     return Budget(
         metric=str(next(iter(experiment.metrics))),
-        cells={cell: figure({cell: 1.0}) for cell in cells},
-        shares={part: figure(shapley(part, players)) for part in players},
-        rest=figure({everything - frozenset(players): 1.0}),
-        total=figure({everything: 1.0}),
-        slope=figure({"churn": 1 / NUDGE, everything: -1 / NUDGE}) if churned else None,
-        repeats=count,
+        cells={cell: done.combined({cell: 1.0}) for cell in cells},
+        shares={part: done.combined(shapley(part, players)) for part in players},
+        rest=done.combined({everything - frozenset(players): 1.0}),
+        total=done.combined({everything: 1.0}),
+        slope=_slope(experiment, repeats, kept, observe),
+        repeats=done.count,
         fine=fine,
         missing=tuple(missing),
     )
 
 
-def shapley(part: str, players: Sequence[str]) -> dict[object, float]:
+class Repeated(Generic[Key]):
+    """The metric of several runs, each once if all are exact, else in so many repeats, of one seed each."""
+
+    def __init__(
+        self,
+        runs: Mapping[Key, Experiment],
+        repeats: int,
+        kept: Kept | None,
+        observe: Callable[[Progress], None] | None,
+    ) -> None:
+        self._rows: list[dict[Key, Estimate]] = []
+        for repeat in range(repeats):
+            row = {}
+            for i, (key, run) in enumerate(runs.items()):
+                if observe:
+                    observe(Progress(repeat * len(runs) + i, repeats * len(runs), _in_words(key)))
+                row[key] = _evaluated(replace(run, seed=run.seed + repeat), kept)
+            self._rows.append(row)
+            if all(estimate.stderr is None for estimate in row.values()):
+                break
+
+    @property
+    def count(self) -> int:
+        """Number of repeats."""
+        return len(self._rows)
+
+    def combined(self, weights: Mapping[Key, float]) -> Figure:
+        """Return a linear combination of the runs: its mean over repeats, exact where they are."""
+        values = [sum(w * row[key].value for key, w in weights.items()) for row in self._rows]
+        if self.count == 1:
+            return Figure(values[0])
+        return Figure(fmean(values), stdev(values) / math.sqrt(self.count))
+
+
+def shapley(part: str, players: Sequence[str]) -> dict[Cell, float]:
     """Return the weight of each cell in the Shapley value of a part; parts that are no players are always as given."""
     always = frozenset(PARTS) - frozenset(players)
     others = [player for player in players if player != part]
     n = len(players)
-    weights: dict[object, float] = {}
+    weights: dict[Cell, float] = {}
     for k in range(n):
         share = math.factorial(k) * math.factorial(n - 1 - k) / math.factorial(n)
         for coalition in itertools.combinations(others, k):
@@ -193,38 +203,30 @@ def _exact(experiment: Experiment, fine: int) -> tuple[dict[str, dict[str, objec
     return exact, missing
 
 
-def _runs(
-    experiment: Experiment,
-    exact: Mapping[str, Mapping[str, object]],
-    cells: Sequence[Cell],
-    churned: Mapping[str, object],
-    repeats: int,
-) -> Iterator[tuple[int, object, Experiment]]:
-    """Yield (repeat, cell, experiment)."""
-    for repeat in range(repeats):
-        seeded = replace(experiment, seed=experiment.seed + repeat)
-        for cell in cells:
-            changes = {name: value for part in exact if part not in cell for name, value in exact[part].items()}
-            yield repeat, cell, replace(seeded, **changes)  # type: ignore[arg-type]
-        if churned:
-            yield repeat, "churn", replace(seeded, **churned)  # type: ignore[arg-type]
+def _changes(exact: Mapping[str, Mapping[str, object]], cell: Cell) -> dict[str, object]:
+    """Return the changes that make exact what is not in a cell."""
+    return {name: value for part in exact if part not in cell for name, value in exact[part].items()}
 
 
-def _churned(experiment: Experiment) -> dict[str, object]:
-    """Return the change that raises churn, if there is any; the steps stay."""
+def _slope(
+    experiment: Experiment, repeats: int, kept: Kept | None, observe: Callable[[Progress], None] | None
+) -> Figure | None:
+    """Return the metric's change per unit of churn at the given steps; None for a sampler without churn."""
     sampler = experiment.sampler
     if not (isinstance(sampler, BaseModel) and "churn" in type(sampler).model_fields):
-        return {}
+        return None
     fields = {name: getattr(sampler, name) for name in type(sampler).model_fields}
     raised = type(sampler)(**{**fields, "churn": fields["churn"] + NUDGE})
-    return {"sampler": raised, "steps": len(experiment.times) - 1, "nfe": None}
+    more = replace(experiment, sampler=raised, steps=len(experiment.times) - 1, nfe=None)
+    # The metric that fits the run with more churn measures both: estimators may differ by more than churn does.
+    same = replace(experiment, metrics=more.evaluated)
+    done = Repeated({"more churn": more, "as given": same}, repeats, kept, observe)
+    return done.combined({"more churn": 1 / NUDGE, "as given": -1 / NUDGE})
 
 
 def _evaluated(run: Experiment, kept: Kept | None) -> Estimate:
-    metric = run.metrics.values() if isinstance(run.metrics, Mapping) else run.metrics
-    key = hashlib.sha256(
-        "".join([run.fingerprint(), *(record(m).model_dump_json() for m in metric)]).encode()
-    ).hexdigest()
+    metrics = [record(metric).model_dump_json() for metric in run.evaluated.values()]
+    key = hashlib.sha256("".join([run.fingerprint(), *metrics]).encode()).hexdigest()
     found = kept.load(key) if kept else None
     if found is not None:
         return found
@@ -234,8 +236,8 @@ def _evaluated(run: Experiment, kept: Kept | None) -> Estimate:
     return estimate
 
 
-def _in_words(cell: object) -> str:
+def _in_words(cell: Hashable) -> str:
     if not isinstance(cell, frozenset):
-        return "more churn"
+        return str(cell)
     exact = [GIVEN[part] for part in PARTS if part not in cell]
     return f"exact {' and '.join(exact)}" if exact else "as given"
