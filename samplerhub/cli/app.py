@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +40,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Role = Annotated[str, typer.Argument(metavar="ROLE", help=f"One of {', '.join(ROLES)}.")]
 RoleOrAll = Annotated[str | None, typer.Argument(metavar="[ROLE]", help=f"One of {', '.join(ROLES)}; default: all.")]
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="A name from `samplerhub list ROLE`.")]
+Picture = Annotated[
+    Path | None, typer.Option(metavar="FILE.png", help="Draw what the component shows over the noise level.")
+]
 Version = Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
 
 
@@ -65,11 +69,11 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
         list_components(registry, role, as_json)
 
     @app.command()
-    def show(role: Role, name: Name = None, as_json: Json = False) -> None:
-        """Explain a component: its formula, its options, where it comes from."""
+    def show(role: Role, name: Name = None, picture: Picture = None, as_json: Json = False) -> None:
+        """Explain a component: its formula and options, where it comes from; a target's log-Sobolev constants."""
         from samplerhub.cli.listing import role_and_name, show_component
 
-        show_component(registry, *role_and_name(registry, "show", role, name), as_json)
+        show_component(registry, *role_and_name(registry, "show", role, name), as_json, picture)
 
     @app.command()
     def check(role: Role, name: Name = None, as_json: Json = False) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samplerhub.errors import InvalidSetting
@@ -41,15 +43,28 @@ def role_and_name(registry: Registry, command: str, role: str, name: str | None)
     raise InvalidSetting(f"Missing argument 'ROLE'{f': did you mean {meant}?' if meant else among(role, ROLES)}")
 
 
-def show_component(registry: Registry, role: str, name: str, as_json: bool) -> None:
-    """Show all there is to know about a component."""
-    from samplerhub.cli import render
+def show_component(registry: Registry, role: str, name: str, as_json: bool, picture: Path | None = None) -> None:
+    """Show all there is to know about a component.
+
+    Raises:
+        InvalidSetting: A picture is asked for, and there is nothing to draw.
+    """
+    from samplerhub.capabilities import LogSobolev
+    from samplerhub.cli import render, sobolev
     from samplerhub.cli.fields import described
 
     registered, component = registry.find(role, name), registry.load(role, name)
     text, references = _documentation(component)
+    made = component() if issubclass(component, LogSobolev) else None
+    if picture and made is None:
+        raise InvalidSetting(
+            f"--picture {picture}: there is nothing to draw of {role} {name!r}, only of targets with a "
+            "log-Sobolev constant"
+        )
+    if picture and made is not None:
+        sobolev.draw_constants(made, name, picture)
     if as_json:
-        facts = {
+        facts: dict[str, object] = {
             **_facts(registered),
             "target": registered.entry.target,
             "documentation": text,
@@ -57,6 +72,8 @@ def show_component(registry: Registry, role: str, name: str, as_json: bool) -> N
             "schema": component.model_json_schema(),
             "example": _example(registered, registry),
         }
+        if made is not None:
+            facts["log_sobolev"] = [{"rho": rho, "C": C if isfinite(C) else None} for rho, C in sobolev.constants(made)]
         render.machine_readable(json.dumps(facts, indent=2))
         return
 
@@ -67,6 +84,10 @@ def show_component(registry: Registry, role: str, name: str, as_json: bool) -> N
     if fields:
         render.lines(["", "Options:"])
         render.definitions((f"--{role}.{field.name} {field.type}", field.limits, field.help) for field in fields)
+    if made is not None:
+        sobolev.show_constants(made)
+    if picture:
+        render.lines(["", render.shown(picture)])
     render.lines(["", "Example:", f"    {_example(registered, registry)}"])
 
 
