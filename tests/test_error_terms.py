@@ -147,12 +147,14 @@ def test_initialisation_by_densities_is_the_divergence_of_the_prior():
     assert evaluated(ErrorTerms(), setup(Mixture(), prior=ExactPrior())).details["initialisation"] == 0
 
 
-def test_intervals_of_the_sum_cover_the_truth():
-    of = [setup(model=Exact().of(WRONG), samples=100, seed=seed) for seed in range(100)]
+@pytest.mark.parametrize("repeats", [60, pytest.param(200, marks=pytest.mark.slow)])
+def test_intervals_of_the_sum_cover_the_truth(repeats):
+    of = [setup(model=Exact().of(WRONG), samples=100, seed=seed) for seed in range(repeats)]
     E_I, E_D, E_S = terms_of_gaussians(of[0].rho.tolist())
     truth = E_I + sum(E_D) + sum(E_S)
     estimates = [evaluated(ErrorTerms(), s) for s in of]
-    assert 0.87 < np.mean([abs(e.value - truth) < 1.96 * e.stderr for e in estimates]) <= 1
+    covered = np.mean([abs(e.value - truth) < 1.96 * e.stderr for e in estimates])
+    assert covered >= (0.90 if repeats == 200 else 0.85)
 
 
 # --- what the sum is --------------------------------------------------------------------------------------------------

@@ -119,13 +119,14 @@ def test_score_error_of_what_is_generated_is_the_closed_form():
     assert abs(estimate.value - integral) < 4 * estimate.stderr
 
 
-def test_intervals_of_the_score_error_cover_the_truth():
-    of = [setup(samples=100, seed=seed) for seed in range(100)]
+@pytest.mark.parametrize("repeats", [60, pytest.param(200, marks=pytest.mark.slow)])
+def test_intervals_of_the_score_error_cover_the_truth(repeats):
+    of = [setup(samples=100, seed=seed) for seed in range(repeats)]
     u = of[0].rho[[-1, 0]].square().log().tolist()
     truth = quad(lambda u: math.exp(u) * squared_score_error(math.exp(u)) / 2, *u)[0]
     estimates = [evaluated(ScoreError(levels=33), s) for s in of]
     covered = np.mean([abs(e.value - truth) < 1.96 * e.stderr for e in estimates])
-    assert 0.87 < covered <= 1  # 0.95 less four standard errors of 100 repeats
+    assert covered >= (0.90 if repeats == 200 else 0.85)
 
 
 def test_simpsons_rule_is_exact_for_cubics():

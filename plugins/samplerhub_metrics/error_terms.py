@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -110,7 +110,8 @@ class ErrorTerms(Component):
                 f"(a method 'held_out'), so that nothing can be said of the model's score; choose another target, such "
                 f"as mixture or digits"
             )
-        initialisation(setup, Points.of(target, setup, "data"))
+        few = replace(setup, samples=2)
+        initialisation(few, Points.of(target, few, "data"))
 
     def __call__(self, evidence: Evidence) -> Estimate:
         """Return the sum with its standard error, the terms, and the sum so far along the path."""
