@@ -24,10 +24,10 @@ class Nearest(Component):
 
     x are the samples, d the training data (all data of the target) and h data that are held out, to which noise is
     added as there is in the samples. Where the target holds none out, h is each training datum and d the others. About
-    1: samples are as far from the training data as new data are; below 1: closer, the model has memorised; above 1:
-    samples are not like data. The standard error is of first order, over x and h. In the details: "copies" is the
-    share of samples at most `copy_ratio` times as far from the nearest as from the second nearest training datum,
-    beside the same share of h. Euclidean distance of the raw vectors.
+    1: samples are as far from the training data as new data are; below 1: closer, because they are memorised or keep
+    to where data are dense; above 1: they are not like data. The standard error is of first order, over x and h. In the
+    details, "copies" is the share of samples at most `copy_ratio` times as far from the nearest as from the second
+    nearest training datum, beside the same share of h. Distances are Euclidean, of the raw vectors.
 
     References:
         Diffusion Probabilistic Models Generalize when They Fail to Memorize (Yoon et al., 2023), ICML workshop SPIGM
