@@ -122,7 +122,7 @@ def test_help_has_a_panel_for_each_component_that_is_named(capsys: pytest.Captur
     plain = output(capsys, "run", "--help")
     assert "--sampler " in plain
     assert "--sampler.order" not in plain
-    text = output(capsys, "run", "--sampler", "deis", "--metric", "kl", "--help")
+    text = output(capsys, "run", "--sampler", "deis", "--metric", "kl-histogram", "--help")
     for part in ("sampler deis", "--sampler.order", "default: 3; 1 to 4", "--metric.bins", "--sampler.churn"):
         assert part in text
     assert "--grid.exponent" not in text
@@ -134,7 +134,7 @@ def test_help_has_a_panel_for_each_component_that_is_named(capsys: pytest.Captur
 def test_a_run_shows_its_figures_and_its_files(capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, *RUN, "--churn", "0.3", "--metric", "kl")
     assert re.search(r"sampler +deis +churn 0.3\n", text)
-    assert re.search(r"steps +4\nNFE +7\nseconds +\d+\.\d\d\nkl +\S+ ± \S+\n", text)
+    assert re.search(r"steps +4\nNFE +7\nseconds +\d+\.\d\d\nkl +\S+ ± \S+ +histograms\n", text)
     files = text.split()[-3:]
     assert [Path(file).name for file in files] == ["samples.safetensors", "samples.png", "manifest.json"]
     assert all(Path(file).stat().st_size > 100 for file in files)
@@ -174,7 +174,8 @@ def test_a_file_a_manifest_and_options_on_top(capsys: pytest.CaptureFixture[str]
 def test_options_reach_their_component(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         *RUN, "--json", "--churn_window", "0.1,5", "--order=2", "--grid.exponent", "3", "--target.means", "-1,2",
-        "--target.covariances", "[0.1, 0.2]", "--metric", "kl", "--metric", "fd", "--metric.kl.bins", "30",
+        "--target.covariances", "[0.1, 0.2]", "--metric", "kl-histogram", "--metric", "fd",
+        "--metric.kl-histogram.bins", "30",
     ]  # fmt: skip
     manifest = json.loads(output(capsys, *arguments))["manifest"]
     fields = {role: record["fields"] for role, record in manifest["components"].items()}
@@ -182,7 +183,7 @@ def test_options_reach_their_component(capsys: pytest.CaptureFixture[str]) -> No
     assert fields["sampler"]["order"] == 2
     assert fields["grid"]["exponent"] == 3
     assert fields["target"]["means"] == [[-1.0], [2.0]]
-    assert manifest["metrics"]["kl"]["fields"]["bins"] == 30
+    assert manifest["metrics"]["kl-histogram"]["fields"]["bins"] == 30
 
 
 def test_training_writes_weights_that_a_run_reads(capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,7 +228,7 @@ def test_training_writes_weights_that_a_run_reads(capsys: pytest.CaptureFixture[
         (["--order", "--seed", "3"], "--order needs a value"),
         (["--model", "network", "--model.weights", "."], "cannot read .: Is a directory"),
         (["there.toml"], "cannot read there.toml"),
-        (["--metric", "kl", "--target", "mixture", "--target.means", "[[0,0],[1,1]]"], "metric 'kl' needs"),
+        (["--metric", "kl-gaussian", "--target", "mixture"], "metric 'kl-gaussian' needs a Gaussian target"),
         (["--sampler", "dormand-prince", "--nfe", "6"], "needs at least 7"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -14,6 +14,7 @@ from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
 from samplerhub_grids.edm import EDMGrid
 from samplerhub_metrics.fd import FD
 from samplerhub_metrics.kl import KL
+from samplerhub_metrics.kl_histogram import KLHistogram
 from samplerhub_models.exact import Exact
 from samplerhub_priors.exact import ExactPrior
 from samplerhub_priors.gaussian import GaussianPrior
@@ -50,25 +51,31 @@ def experiment(**changes: object) -> sh.Experiment:
 
 
 def test_result() -> None:
-    result = experiment(metrics=[KL()], samples=3000, steps=20, sampler=Heun()).run()
-    kl = result.metrics["kl"]
+    result = experiment(metrics=[KLHistogram(), KL()], samples=3000, steps=20, sampler=Heun()).run()
+    kl, exact = result.metrics["kl-histogram"], result.metrics["kl"]
     assert result.samples.shape == (3000, 1)
     assert result.nfe == 40
     assert kl.stderr is not None
-    assert abs(kl.value) < 0.05
+    assert abs(kl.value - exact.value) < 4 * kl.stderr
+    assert exact.stderr is None
     manifest = result.manifest
     assert manifest.nfe == 40
     assert manifest.times == result.times.tolist()
     assert manifest.components["sampler"].target == "samplerhub_samplers.heun:Heun"
     assert manifest.components["target"].fields["weights"] == [0.1, 0.9]
-    assert manifest.estimates["kl"].value == kl.value
+    assert manifest.estimates["kl-histogram"].value == kl.value
     assert type(manifest).model_validate_json(manifest.model_dump_json()) == manifest
 
 
 def test_perfect_sampler_has_no_divergence() -> None:
     """Exact prior, exact score, tight tolerances: what is left is the estimator's noise."""
     run = experiment(
-        sampler=DormandPrince(), prior=ExactPrior(), metrics=[KL(), FD()], samples=20_000, dtype="float64", process=VP()
+        sampler=DormandPrince(),
+        prior=ExactPrior(),
+        metrics=[KLHistogram(), FD()],
+        samples=20_000,
+        dtype="float64",
+        process=VP(),
     )
     for estimate in run.run().metrics.values():
         assert estimate.stderr is not None
@@ -142,7 +149,11 @@ def test_each_purpose_has_a_stream_of_its_own() -> None:
 def test_metrics_see_the_state_without_its_scale() -> None:
     """VP that stops at alpha = 0.63: the law is right only after the division by it."""
     run = experiment(
-        process=VP(t_min=0.3), sampler=DormandPrince(), prior=ExactPrior(), metrics=[KL(), FD()], samples=20_000
+        process=VP(t_min=0.3),
+        sampler=DormandPrince(),
+        prior=ExactPrior(),
+        metrics=[KLHistogram(), FD()],
+        samples=20_000,
     )
     assert 0.6 < sh.alpha(VP(), 0.3).item() < 0.65
     for estimate in run.run().metrics.values():
@@ -329,14 +340,14 @@ def test_bad_numbers(changes: dict[str, object], message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target": MANY, "metrics": [KL()]}, "a Gaussian target or a one-dimensional target, but Mixture has shape"),
+        ({"target": MANY, "metrics": [KLHistogram()]}, "needs a one-dimensional target, but Mixture has shape"),
         ({"target": None, "model": Notebook.Model(), "shape": (1,), "metrics": [FD()]}, "there is no target"),
         ({"target": None}, "made from a target"),
         ({"sampler": DEIS}, r"is a class: give an instance, DEIS\(...\)"),
         ({"sampler": 3}, "sampler = 3 is no Sampler"),
         ({"metrics": KL()}, "give a list of metrics"),
         ({"metrics": ["kl"]}, "metric = 'kl' is no Metric"),
-        ({"metrics": [FD()], "samples": 2}, "needs 3 samples or more, not 2"),
+        ({"metrics": [FD()], "samples": 2}, "needs 4 samples or more, not 2"),
         ({"target": None, "model": Notebook.Model(), "shape": (1,), "prior": ExactPrior()}, "target"),
         ({"target": None, "model": Notebook.Model()}, "give `shape`"),
         ({"shape": (2,)}, r"has shape \(1,\)|has shape \(2,\)"),
