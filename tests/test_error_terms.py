@@ -17,12 +17,15 @@ from samplerhub.errors import Mismatch
 from samplerhub.measure import Recorded
 from samplerhub_grids.edm import EDMGrid
 from samplerhub_grids.exponential import Exponential
-from samplerhub_metrics.error_terms import ErrorTerms, worst_case
+from samplerhub_metrics.error_terms import ErrorTerms
+from samplerhub_metrics.path_terms import worst_case
 from samplerhub_models.exact import Exact
 from samplerhub_priors.exact import ExactPrior
 from samplerhub_priors.gaussian import GaussianPrior
 from samplerhub_processes.edm import EDM
 from samplerhub_processes.vp import VP
+from samplerhub_samplers.dormand_prince import DormandPrince
+from samplerhub_samplers.euler import Euler
 from samplerhub_samplers.euler_maruyama import EulerMaruyama
 from samplerhub_targets.digits import Digits
 from samplerhub_targets.gaussian import Gaussian
@@ -34,12 +37,12 @@ LAW, WRONG = Gaussian(mean=(M,), covariance=C), Gaussian(mean=(0.2,), covariance
 THREE = Mixture(weights=(0.3, 0.4, 0.3), means=(-1.0, 0.0, 1.0), covariances=(0.09, 0.09, 0.09))
 
 
-def setup(target=LAW, model=None, *, process=None, prior=None, grid=None, **numbers):
+def setup(target=LAW, model=None, *, process=None, prior=None, grid=None, sampler=None, **numbers):
     numbers = {"samples": 1000, "steps": 20, **numbers}
     return sh.Experiment(
         process=process or EDM(t_min=0.05, t_max=5.0),
         model=model or Exact(),
-        sampler=EulerMaruyama(variable="rho2"),
+        sampler=sampler or EulerMaruyama(variable="rho2"),
         grid=grid or EDMGrid(),
         prior=prior or GaussianPrior(),
         target=target,
@@ -203,6 +206,20 @@ def test_the_sum_bounds_the_divergence_of_the_sampler_it_speaks_of(steps):
     *_, step = of.sampler(of.problem(), x, of.times, sh.stream(1, "noise"))
     assert step.x.mean().item() == pytest.approx(m, abs=4 * math.sqrt(v / 20_000))
     assert step.x.var().item() == pytest.approx(v, rel=4 * math.sqrt(2 / 20_000))
+
+
+@pytest.mark.parametrize("process", [EDM(t_min=0.05, t_max=5.0), VP(t_min=0.02)], ids=["edm", "vp"])
+def test_the_sum_is_a_bound_of_that_sampler_alone(process):
+    own = evaluated(ErrorTerms(), setup(process=process))
+    others = (
+        EulerMaruyama(variable="rho2", churn=0.5), EulerMaruyama(variable="rho2", last="denoise"), EulerMaruyama(),
+        Euler(), Euler(churn=1.0), DormandPrince(),
+    )  # fmt: skip
+    assert own.bounds == "kl-reverse"
+    for sampler in others:
+        other = evaluated(ErrorTerms(), setup(process=process, sampler=sampler))
+        assert (other.value, other.quantity, other.bounds) == (own.value, "path-kl", "")
+        assert "not the run's" in other.details["of"]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 100])

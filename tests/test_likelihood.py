@@ -185,7 +185,8 @@ def test_intervals_of_nll_cover_the_truth(repeats):
     target = Gaussian(mean=(0.0,) * 3, covariance=0.5)
     covered = []
     for seed in range(repeats):
-        of = setup(target, prior=ExactPrior(), samples=40, seed=seed, steps=2)
+        process = EDM(t_min=0.1, t_max=5.0)
+        of = setup(target, prior=ExactPrior(), process=process, samples=40, seed=seed, steps=2)
         estimate = evaluated(NLL(unit="nats", exact_up_to=0, probes=2, tolerance=1e-3), of)
         truth = 1.5 * (math.log(2 * math.pi * (0.5 + of.rho[-1].item() ** 2)) + 1)
         covered.append(abs(estimate.value - truth) < 1.96 * estimate.stderr)
