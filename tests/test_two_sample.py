@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -530,6 +530,40 @@ def test_shuffled_rows_have_an_order_of_their_own():
     assert (y == shuffled(x[::-1])).all()
     assert not (y == x).all()
     assert abs(stats.spearmanr(y[:, 0], np.arange(500)).statistic) < 0.2
+
+
+class DensityThatLies(Density):
+    """Say another value at equal laws than there is."""
+
+    def at_equal_laws(self, samples):
+        """Return it."""
+        return 1.1
+
+
+class DivergenceThatIsNone(Density):
+    """Say that the value at equal laws is 0."""
+
+    def at_equal_laws(self, samples):
+        """Return it."""
+        return 0.0
+
+
+class TooSure(Recall):
+    """Give a tenth of the standard error."""
+
+    def __call__(self, evidence):
+        """Return it."""
+        return replace(super().__call__(evidence), stderr=super().__call__(evidence).stderr / 10)
+
+
+@pytest.mark.parametrize(
+    ("metric", "why"),
+    [(DensityThatLies(), "biased"), (DivergenceThatIsNone(), "biased"), (TooSure(), "error too small")],
+)
+def test_the_kit_sees_a_false_value_at_equal_laws(metric, why):
+    with pytest.raises(AssertionError, match=why):
+        kit.check_metric(metric, Mixture(), 1000)
+    kit.check_metric(Density(), Mixture(), 1000)
 
 
 INTERVALS = [
