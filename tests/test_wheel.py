@@ -40,5 +40,6 @@ def test_wheel(tmp_path: Path) -> None:
     assert plugins
     assert {f"{plugin}/__init__.py" for plugin in plugins} <= names
     assert all(f"= {plugin}" in entry_points for plugin in plugins)
-    assert {"samplerhub/py.typed", "samplerhub_models/digits.safetensors", "samplerhub/cli/__init__.py"} <= names
+    assert {"samplerhub/py.typed", "samplerhub/cli/__init__.py"} <= names
+    assert {f"samplerhub_{plugin}/digits.safetensors" for plugin in ("models", "features")} <= names
     assert not any(name.startswith(("tests/", "docs/")) for name in names)
