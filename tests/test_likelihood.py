@@ -335,6 +335,30 @@ def test_a_map_that_folds_is_reported_and_its_figure_is_a_lower_bound():
     assert truth - 0.5 < estimate.value < truth + 3 * estimate.stderr
 
 
+@dataclass(frozen=True)
+class Single:
+    """The exact posterior mean or noise, in single precision, as a network computes it."""
+
+    target: sh.Target
+    predicts: str
+    dtype: ClassVar = torch.float32
+
+    def __call__(self, y, rho):
+        D = self.target.denoise(y, rho)
+        return D if self.predicts == "x0" else (y - D) / rho
+
+
+@pytest.mark.parametrize("predicts", ["x0", "eps"])
+@pytest.mark.parametrize("target", [LINE, PLANE], ids=["line", "plane"])
+def test_single_precision_is_enough(target, predicts):
+    for metric in (KLNll(), KLNll(law="flow"), NLL()):
+        single, double = (
+            evaluated(metric, setup(target, process=EDM(), model=model, samples=300))
+            for model in (Single(target, predicts), None)
+        )
+        assert single.value == pytest.approx(double.value, abs=0.05 * double.stderr + 1e-4)
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
