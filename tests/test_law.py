@@ -11,6 +11,8 @@ import mpmath as mp
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
+from scipy.stats import norm
 
 import samplerhub as sh
 from samplerhub.errors import Mismatch
@@ -36,6 +38,7 @@ from samplerhub_samplers.exponential_sde import ExponentialSDE
 from samplerhub_samplers.heun import Heun
 from samplerhub_samplers.predictor_corrector import PredictorCorrector
 from samplerhub_samplers.restart import Restart
+from samplerhub_samplers.runge_kutta import RK
 from samplerhub_samplers.seeds import SEEDS
 from samplerhub_targets.gaussian import Gaussian
 from samplerhub_targets.mixture import Mixture
@@ -248,6 +251,39 @@ def test_the_divergence_of_a_square_from_a_normal():
     assert law.kl(Gaussian(mean=(0.0,), covariance=4.0)) == pytest.approx(cross - entropy, abs=2e-7)
 
 
+@pytest.mark.parametrize("jump", [0.3, 1e-4, -0.3, -1e-4])
+def test_a_map_that_jumps(jump):
+    """y + jump above 0.2 leaves a gap, or arrives twice where it goes back: E log(q/p) by scipy."""
+    law = carried(Normal(), lambda y: y + jump * (y > 0.2), 1.0, 0.0, 0.0)
+
+    def integrand(x):
+        q = norm.pdf(x) * (x < 0.2) + norm.pdf(x - jump) * (x - jump > 0.2)
+        return q * (math.log(q) - norm.logpdf(x)) if q > 0 else 0.0
+
+    ends = sorted([-9.0, 0.2, 0.2 + jump, 9.0])
+    truth = sum(quad(integrand, a, b, epsabs=1e-12)[0] for a, b in itertools.pairwise(ends))
+    target = Gaussian()
+    assert law.kl(target) == pytest.approx(truth, abs=1e-7)
+    assert float(law.mass.sum()) == pytest.approx(1, abs=1e-10)
+    # Where nothing arrives, the target's mass is missed, and said to be.
+    gap = norm.cdf(0.2 + jump) - norm.cdf(0.2) if jump > 0 else 0.0
+    assert law.error(target, "reverse") >= 0.9 * gap
+
+
+def test_an_adaptive_run_against_samples():
+    times = torch.tensor([80.0, 0.02], dtype=F64)
+    given = setup(DormandPrince(rtol=1e-3, atol=1e-3), times)
+    coarse, law = final(given, 1.0), final(given, 1.4)
+    assert law.kl(given.target) == pytest.approx(coarse.kl(given.target), abs=1e-2)
+    n = 100_000
+    *_, step = given.sampler(
+        given.problem(), given.start(n, torch.Generator().manual_seed(1)), times, torch.Generator()
+    )
+    for f in (torch.sin, torch.cos, lambda x: (3 * x).sin(), lambda x: torch.tanh(8 * (x + 0.4))):
+        values = f(step.x.flatten())
+        assert abs(float(values.mean() - law.mass @ f(law.x))) < 4.5 * float(values.std()) / math.sqrt(n)
+
+
 def test_a_folded_run_against_samples():
     """Euler's steps are too long here: what lies between the modes is thrown over to the other side."""
     times = torch.tensor([0.6, 0.35, 0.02], dtype=F64)
@@ -292,6 +328,7 @@ CHAINS = [
     Heun(churn=0.5),
     Heun(churn=0.8, last="denoise"),
     DEIS(order=1, churn=0.5),
+    RK(churn=0.4),
     DPMSolverPPSingle(churn=0.3),
     SEEDS(churn=0.5),
     SEEDS(prediction="noise"),

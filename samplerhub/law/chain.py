@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from inspect import getgeneratorlocals
+from types import GeneratorType
 
 import torch
 from torch import Tensor
@@ -244,15 +246,9 @@ class Chain:
     """A run whose law follows from leg to leg."""
 
     def __init__(self, setup: Setup) -> None:
-        sampler = setup.sampler
+        sampler = _in_the_loop(setup)
         if isinstance(sampler, MultistepSampler) and sampler.depth > 1:
             raise Mismatch(_remembers(sampler))
-        if not isinstance(sampler, GridSampler) or type(sampler).__call__ is not GridSampler.__call__:
-            raise Mismatch(
-                f"the exact law of a sampler that draws noise is followed from leg to leg of the grid, and "
-                f"{type(sampler).__name__} has a loop of its own; choose churn 0 (or another deterministic sampler), "
-                "euler-maruyama, or a metric that works on samples, such as kl-histogram"
-            )
         self.setup = setup
         self.sampler = sampler
         self.problem = setup.problem()
@@ -328,6 +324,25 @@ class Chain:
         end = (step.x / alpha).flatten().cpu()
         if drawn or not float((end - y).abs().max()) <= ROUNDING * float(end.abs().max()):
             raise Mismatch(_remembers(self.sampler))
+
+
+def _in_the_loop(setup: Setup) -> GridSampler:
+    """Return the sampler that takes the steps: some complete themselves by what the problem says.
+
+    Raises:
+        Mismatch: It is no grid sampler, or has a loop of its own.
+    """
+    start = setup.start(1, stream(setup.seed, "exact law"))
+    steps = setup.sampler(setup.problem(), start, setup.times, torch.Generator())
+    if isinstance(steps, GeneratorType) and steps.gi_code is GridSampler.__call__.__code__:
+        sampler = getgeneratorlocals(steps)["self"]
+        assert isinstance(sampler, GridSampler)
+        return sampler
+    raise Mismatch(
+        f"the exact law of a sampler that draws noise is followed from leg to leg of the grid, and "
+        f"{type(setup.sampler).__name__} has a loop of its own; choose churn 0 (or another deterministic sampler), "
+        "euler-maruyama, or a metric that works on samples, such as kl-histogram"
+    )
 
 
 def _remembers(sampler: GridSampler) -> str:

@@ -12,36 +12,27 @@ H(target | law) = -E_q log(r)/r.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.interpolate import BSpline, make_interp_spline
+from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
 from samplerhub import process as derived
 from samplerhub.capabilities import Density, PriorDensity
 from samplerhub.errors import Mismatch
 from samplerhub.law.affine import Direction
+from samplerhub.law.branches import Map, branches, found_jumps, law_at
 from samplerhub.noise import stream
 from samplerhub.protocols import Target
 from samplerhub.setup import Setup
-
-Array = NDArray[np.float64]
-Map = Callable[[Tensor], Tensor]
-"""A map of states y, shape (n,) to (n,)."""
 
 NODES = 2**13
 """Nodes of a density that a map carries, at fineness 1."""
 MOST = 2**21
 """Nodes, at most."""
-FOLDS = 100
-"""Turning points of a map, at most."""
 SLOPE = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
 """Central differences of order 8."""
 
@@ -232,13 +223,15 @@ def carried(source: Source, S: Map, fineness: float, t: float, rho: float) -> Li
     x = S(y)
     if not bool(x.isfinite().all()):
         raise Mismatch("the sampler's map of the start is not finite: its steps are too long; choose more steps")
+    jumps = found_jumps(S, y, x)
     dy, dx = _differences(y), _differences(x)
     m = len(SLOPE)
     y, x = y[m:-m], x[m:-m]
+    if len(jumps.a) or not (bool((dx > 0).all()) or bool((dx < 0).all())):
+        parts = law_at(branches(y.numpy(), x.numpy(), jumps), log_q)
+        return LineLaw(t, rho, *(torch.from_numpy(part) for part in parts))
     log_density = torch.from_numpy(log_q(y.numpy()))
-    if bool((dx > 0).all()) or bool((dx < 0).all()):
-        return LineLaw(t, rho, x, log_density.exp() * dy, log_density + dy.log() - dx.abs().log())
-    return Folded(y.numpy(), log_q, x.numpy()).law(t, rho)
+    return LineLaw(t, rho, x, log_density.exp() * dy, log_density + dy.log() - dx.abs().log())
 
 
 def _dense(source: Source, fineness: float) -> Grid:
@@ -267,99 +260,3 @@ def _differences(x: Tensor) -> Tensor:
     m, n = len(SLOPE), len(x)
     terms = [c * (x[m + k : n - m + k] - x[m - k : n - m - k]) for k, c in enumerate(SLOPE, 1)]
     return torch.stack(terms).sum(0)
-
-
-class Folded:
-    """A density carried by a map that turns: several y arrive at one x.
-
-    The density has a pole 1/sqrt at the image of each turning point. In y it is integrated piece by piece between the
-    turning points and the other points that arrive where they do, by a rule (tanh-sinh) that does not mind the ends.
-    """
-
-    def __init__(self, y: Array, log_q: BSpline, x: Array) -> None:
-        self.y = y
-        self.log_q = log_q
-        self.S: BSpline = make_interp_spline(y, x, k=5)
-        self.slope: BSpline = self.S.derivative()
-
-    @cached_property
-    def turns(self) -> Array:
-        """Turning points of the map."""
-        sign = np.signbit(self.slope(self.y))
-        i = np.flatnonzero(sign[1:] != sign[:-1])
-        if len(i) > FOLDS:
-            raise Mismatch(
-                f"the sampler's map of the start turns {len(i)} times, more than {FOLDS}: its law is not resolved; "
-                "choose more steps, or a metric that works on samples"
-            )
-        return solved(self.slope, self.y[i], self.y[i + 1], np.zeros(len(i)))
-
-    @property
-    def branches(self) -> list[tuple[float, float]]:
-        """Intervals on which the map is monotone."""
-        ends = [self.y[0], *self.turns, self.y[-1]]
-        return list(pairwise(ends))
-
-    def law(self, t: float, rho: float) -> LineLaw:
-        """Return the nodes of all pieces."""
-        at_turns = self.S(self.turns)
-        cuts = [np.array([self.y[0], self.y[-1]]), self.turns]
-        for branch in self.branches:
-            y, here = self.arriving(at_turns, branch)
-            cuts.append(y[here])
-        ends = np.unique(np.concatenate(cuts))
-        y, w = (np.concatenate(parts) for parts in zip(*(self.piece(a, b) for a, b in pairwise(ends))))
-        x, log_q = self.S(y), self.log_q(y)
-        own = np.searchsorted(self.turns, y)
-        with np.errstate(divide="ignore"):
-            q = np.exp(log_q) / np.abs(self.slope(y))
-            for i, branch in enumerate(self.branches):
-                other, here = self.arriving(x, branch)
-                here &= own != i
-                q[here] += np.exp(self.log_q(other[here])) / np.abs(self.slope(other[here]))
-        good = np.isfinite(q)
-        x, mass, log_density = x[good], (w * np.exp(log_q))[good], np.log(q[good])
-        return LineLaw(t, rho, torch.from_numpy(x), torch.from_numpy(mass), torch.from_numpy(log_density))
-
-    def piece(self, a: float, b: float) -> tuple[Array, Array]:
-        """Return nodes and weights of the tanh-sinh rule on (a, b), as many as the grid has there and some more."""
-        n = 200 + 2 * int(np.diff(np.searchsorted(self.y, [a, b]))[0])
-        u = np.linspace(-3.1, 3.1, n)
-        g = math.pi / 2 * np.sinh(u)
-        w = math.pi / 4 * np.cosh(u) / np.cosh(g) ** 2 * (u[1] - u[0]) * (b - a)
-        # From the nearer end, so that the distance to it keeps its digits.
-        near = 1 / (1 + np.exp(2 * np.abs(g))) * (b - a)
-        y = np.where(u < 0, a + near, b - near)
-        inside = (y > a) & (y < b)
-        return y[inside], w[inside]
-
-    def arriving(self, x: Array, branch: tuple[float, float]) -> tuple[Array, NDArray[np.bool_]]:
-        """Return the points of a branch that arrive at x, and which of them there are."""
-        a, b = branch
-        inner = self.y[(self.y > a) & (self.y < b)]
-        nodes = np.concatenate([[a], inner, [b]])
-        images = self.S(nodes)
-        if images[-1] < images[0]:
-            nodes, images = nodes[::-1], images[::-1]
-        here = (x > images[0]) & (x < images[-1])
-        i = np.clip(np.searchsorted(np.maximum.accumulate(images), x), 1, len(nodes) - 1)
-        return solved(self.S, nodes[i - 1], nodes[i], x), here
-
-
-def solved(f: BSpline, a: Array, b: Array, value: Array) -> Array:
-    """Return where f has the given values, between a and b, where it lies below or above them.
-
-    By bisection, and then by Newton's method inside the bracket.
-    """
-    slope = f.derivative()
-    above = f(a) > value
-    for _ in range(10):
-        middle = (a + b) / 2
-        left = (f(middle) > value) == above
-        a, b = np.where(left, middle, a), np.where(left, b, middle)
-    y, low, high = (a + b) / 2, np.minimum(a, b), np.maximum(a, b)
-    for _ in range(6):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            step = (f(y) - value) / slope(y)
-        y = np.clip(y - np.nan_to_num(step), low, high)
-    return np.asarray(y)
