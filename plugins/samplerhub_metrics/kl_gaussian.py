@@ -9,7 +9,7 @@ import torch
 
 from samplerhub import Component, Estimate, Evidence, Need, Target
 from samplerhub.errors import Mismatch
-from samplerhub_metrics.rows import rows
+from samplerhub_metrics.kl_samples import with_density
 
 
 class KLGaussian(Component):
@@ -54,7 +54,7 @@ class KLGaussian(Component):
         """
         mean, covariance = (moment.to("cpu", torch.float64) for moment in evidence.moments)
         d, forward = len(mean), self.direction == "forward"
-        x = torch.from_numpy(rows(evidence.samples, self._least(d), f"the {self.direction} KL divergence"))
+        x = torch.from_numpy(with_density(evidence.samples, self._least(d), f"the {self.direction} KL divergence"))
         n = len(x)
 
         L = torch.linalg.cholesky(covariance)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from samplerhub import Component, Estimate, Evidence, Need, Target
-from samplerhub_metrics.rows import Array, rows
+from samplerhub_metrics.kl_samples import with_density
+from samplerhub_metrics.vectors import Array
 
 Counts = NDArray[np.intp]
 FLOOR = 1e-12
@@ -65,7 +66,7 @@ class KLHistogram(Component):
         Raises:
             Mismatch: There are fewer than 2 samples, or they are all equal, or not finite.
         """
-        generated, target = (rows(x, least=2)[:, 0] for x in (evidence.samples, evidence.reference))
+        generated, target = (with_density(x, least=2)[:, 0] for x in (evidence.samples, evidence.reference))
         forward = self.direction == "forward"
         p, q = (generated, target) if forward else (target, generated)
         n, m = len(p), len(q)

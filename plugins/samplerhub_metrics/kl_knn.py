@@ -16,14 +16,15 @@ from torch import Tensor
 
 from samplerhub import Component, Estimate, Evidence, Need, Setup, Target
 from samplerhub.errors import Mismatch
-from samplerhub_metrics.rows import Array, rows, shuffled
+from samplerhub_metrics.kl_samples import with_density
+from samplerhub_metrics.vectors import Array, shuffled
 
 GROUPS, SPLITS = 20, 3
 """Disjoint groups whose estimates give the standard error, and how often the samples are split into such groups."""
 TIED = 0.1
 """No larger share of the samples may be copies of others: rounding to float32 makes few."""
 LEFT = 0.25
-"""Share of the control's correction that the standard error allows for: tests/test_kl.py found less to be left."""
+"""Share of the control's correction that the standard error allows for; of normal and bimodal laws less was left."""
 
 
 class KLKnn(Component):
@@ -202,7 +203,7 @@ def _stderr(estimate: Callable[..., float], sets: Sequence[Array], least: int) -
 
 def _ordered(z: Tensor, least: int) -> Array:
     """Return samples as rows, in a random order that does not depend on theirs."""
-    x = shuffled(rows(z, least))
+    x = shuffled(with_density(z, least))
     copies = len(x) - len(np.unique(x, axis=0))
     if copies > TIED * len(x):
         raise Mismatch(
