@@ -270,7 +270,8 @@ def test_shuffling_is_a_permutation_that_is_drawn_from_the_rows():
 def test_it_says_what_was_compared():
     x, y = normals(50, 2), normals(60, 2, seed=1)
     details = FD()(Record(x, y, embedding="digits 0123")).details
-    assert (details["features"], details["samples"], details["reference"]) == ("digits 0123", 50, 60)
+    assert (details["features"], details["dimensions"]) == ("digits 0123", 2)
+    assert (details["samples"], details["reference"]) == (50, 60)
     moments = torch.zeros(2, dtype=F64), spread(2)
     assert FD()(Record(x, feature_moments=moments)).details["against"] == "closed form"
 

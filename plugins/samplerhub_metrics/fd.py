@@ -35,7 +35,8 @@ class FD(Component):
 
     infinity is what is published as FID-infinity. Where n/G is not far above the number of dimensions the curve
     is no line yet at its small sizes: the jackknife has the smaller bias there, and the same elsewhere. With fewer
-    samples than dimensions neither helps; compare such figures at equal numbers of samples only.
+    samples than dimensions neither takes all of the bias, which the standard error does not contain; compare such
+    figures at equal numbers of samples only.
 
     The standard error is that of the influence function (how far each sample moves the distance, in closed form), but
     no less than what the distance varies by at equal laws, where that vanishes.
@@ -71,6 +72,7 @@ class FD(Component):
         x, known = rows(evidence.features, "samples"), evidence.feature_moments
         G = min(self.groups, len(x) // 2)
         details: dict[str, float | str] = {"estimator": self.estimator, "features": evidence.embedding}
+        details["dimensions"] = x.shape[1]
         if known is not None:
             y, m = None, math.inf
             target: Sample | Known = Known(Law.normal(*(moment.to("cpu", torch.float64) for moment in known)))
