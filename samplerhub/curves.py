@@ -27,7 +27,8 @@ def draw_curves(estimates: Mapping[str, Estimate]) -> Figure | None:
     panels: dict[str, dict[str, Estimate]] = {}
     for name, estimate in estimates.items():
         if estimate.curve:
-            panels.setdefault(estimate.bounds or estimate.quantity or name, {})[name] = estimate
+            panel = estimate.curve_of or estimate.bounds or estimate.quantity or name
+            panels.setdefault(panel, {})[name] = estimate
     if not panels:
         return None
     figure = Figure(figsize=(6.8, 3.4 * len(panels) + 0.4), layout="constrained")

@@ -189,6 +189,11 @@ class Experiment:
         """The metrics that are evaluated: those chosen in place of metrics that choose."""
         return self._evaluated
 
+    @property
+    def reads_features(self) -> bool:
+        """Whether a metric compares features."""
+        return any(map(_reads_features, self._evaluated.values()))
+
     def problem(self) -> Problem:
         """Return a fresh problem, whose count of evaluations is 0."""
         model = self._made_model()

@@ -145,6 +145,8 @@ def _report(manifest: Manifest, files: dict[str, Path]) -> dict[str, object]:
 def _summary(config: RunConfig, experiment: Experiment, result: Result) -> list[tuple[str, str]]:
     rows = []
     for role in RUN_ROLES:
+        if role == "features" and not experiment.reads_features:
+            continue
         changed = _changed(getattr(experiment, role))
         rows.append((role, f"{config.components[role].name}{'  ' if changed else ''}{changed}"))
     rows += [
