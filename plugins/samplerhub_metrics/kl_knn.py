@@ -21,6 +21,8 @@ from samplerhub_metrics.vectors import Array, shuffled
 
 GROUPS, SPLITS = 20, 3
 """Disjoint groups whose estimates give the standard error, and how often the samples are split into such groups."""
+FEW = 5000
+"""Up to so many samples one thread looks for neighbours."""
 TIED = 0.1
 """No larger share of the samples may be copies of others: rounding to float32 makes few."""
 LEFT = 0.25
@@ -184,7 +186,8 @@ def log_r(x: Array, y: Array, k: int) -> Array:
 
     If x is y itself, a sample is no neighbour of its own.
     """
-    r: Array = cKDTree(y).query(x, k=[k + (x is y)], workers=-1)[0][:, 0]
+    workers = -1 if len(x) > FEW else 1  # below that, threads cost more than they save
+    r: Array = cKDTree(y).query(x, k=[k + (x is y)], workers=workers)[0][:, 0]
     if not r.all():
         raise Mismatch(f"{int((r == 0).sum())} of {len(r)} samples coincide with k = {k} others; raise k")
     return np.log(r)
