@@ -34,8 +34,8 @@ CELLS, STEPS = 500, 1
 """Cells, and steps in each interval, of the coarsest grid."""
 LEVELS = 5
 """Grids are doubled at most so many times."""
-TINY = 1e-280
-"""Smaller ratios of densities count as this."""
+FLOOR, TINY = 1e-250, 1e-280
+"""Smaller densities of the target, and smaller ratios of densities, count as these."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ def errors_of_data(process: ReverseProcess, cells: int = 4000) -> Array:
 
 
 def _off(change: Array, value: Array) -> float:
-    return float((change / (np.abs(value) + 1e-7)).max())
+    """Return the largest change relative to what the divergence is then, or later."""
+    scale = np.maximum.accumulate(np.abs(value)[::-1])[::-1]
+    return float((change / (scale + 1e-7)).max())
 
 
 def _combine(a: Law, b: Law, rule: Callable[[Array, Array], Array]) -> Law:
@@ -156,7 +158,7 @@ class _State:
     @classmethod
     def of(cls, process: ReverseProcess, grid: _Grid, cells: int, v: float) -> _State:
         y, rho = grid.points(v, cells), float(np.sqrt(v))
-        p = target_log_prob(process.setup, y, rho).exp().numpy()
+        p = target_log_prob(process.setup, y, rho).exp().clamp(min=FLOOR).numpy()
         error = process.error
         eps = np.zeros(len(p)) if error is None else error(y.to(process.setup.device), rho)[:, 0].cpu().numpy()
         width = (y[2] - y[0]).item()

@@ -57,7 +57,7 @@ class Pinsker(Component):
         details = dict(divergence.details)
         if root >= MOST:
             details["vacuous"] = "no L1 distance is larger than 2"
-        return Estimate(root, stderr, curve, bounds="l1", details=details)
+        return Estimate(root, stderr, curve=curve, bounds="l1", details=details)
 
     @property
     def _source(self) -> LSIBound | KLContinuous:

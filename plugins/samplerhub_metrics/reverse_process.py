@@ -82,7 +82,7 @@ class ReverseProcess:
         t, rho = setup.times.tolist(), setup.rho.tolist()
         at = zip(setup.path, self.recorded)
         curve = tuple(Point(t[i], rho[i], float(values[j]), errors[j]) for i, j in at)
-        return Estimate(float(values[-1]), errors[-1], curve, quantity, bounds, details)
+        return Estimate(float(values[-1]), errors[-1], curve=curve, quantity=quantity, bounds=bounds, details=details)
 
     @cached_property
     def error(self) -> Callable[[Tensor, float], Tensor] | None:

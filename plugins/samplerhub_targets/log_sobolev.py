@@ -52,28 +52,31 @@ def radius(x: Tensor) -> float:
 class Divergence:
     """The chi-square divergence of N(mu_a, A + rho^2 I) from N(mu_b, B + rho^2 I), as a function of rho."""
 
-    a: Tensor
-    """Eigenvalues of A, (d,)."""
-    b: Tensor
-    """Eigenvalues of B, (d,)."""
-    e: Tensor
-    """Eigenvalues of 2 B - A, (d,)."""
-    m2: Tensor
-    """Squares of mu_a - mu_b along the eigenvectors of 2 B - A, (d,)."""
+    a: list[float]
+    """Eigenvalues of A."""
+    b: list[float]
+    """Eigenvalues of B."""
+    e: list[float]
+    """Eigenvalues of 2 B - A."""
+    m2: list[float]
+    """Squares of mu_a - mu_b along the eigenvectors of 2 B - A."""
 
     @classmethod
     def of(cls, mu_a: Tensor, A: Tensor, mu_b: Tensor, B: Tensor) -> Divergence:
         """Decompose the covariances once."""
         e, axes = torch.linalg.eigh(2 * B - A)
-        return cls(torch.linalg.eigvalsh(A), torch.linalg.eigvalsh(B), e, ((mu_a - mu_b) @ axes).square())
+        a, b = torch.linalg.eigvalsh(A), torch.linalg.eigvalsh(B)
+        return cls(a.tolist(), b.tolist(), e.tolist(), ((mu_a - mu_b) @ axes).square().tolist())
 
     def __call__(self, rho: float) -> float:
         """Return 1 + chi^2 = int p_a^2/p_b; infinite unless 2 B - A + rho^2 I is positive."""
-        e, v = self.e + rho**2, rho**2
-        if e.min().item() <= 0:
+        v = rho**2
+        if min(self.e) + v <= 0:
             return math.inf
-        log = (self.b + v).log() - ((self.a + v).log() + e.log()) / 2 + self.m2 / e
-        total: float = log.sum().item()
+        total = sum(
+            math.log(b + v) - (math.log(a + v) + math.log(e + v)) / 2 + m2 / (e + v)
+            for a, b, e, m2 in zip(self.a, self.b, self.e, self.m2)
+        )
         return math.exp(total) if total < 700 else math.inf
 
 
