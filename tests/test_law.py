@@ -557,3 +557,19 @@ def test_a_prior_whose_density_is_none():
 
     with pytest.raises(Mismatch, match="integrates to 2"):
         final(setup(DDIM(), edm_times(5), prior=Twice()))
+
+
+def test_a_target_that_has_no_density_where_the_run_ends():
+    class Atoms(Mixture):
+        """Two points, which have a density only while there is noise."""
+
+        def log_prob(self, y, rho):
+            spread = torch.as_tensor(rho, dtype=F64).reshape(-1)
+            both = torch.stack([-((y[:, 0] - m) ** 2) / (2 * spread**2) - spread.log() for m in (-1.0, 1.0)])
+            return both.logsumexp(0) - 0.5 * math.log(8 * math.pi)
+
+    given = setup(Heun(last="denoise"), edm_times(5), target=Atoms(), model=Exact().of(Mixture()))
+    with pytest.raises(Mismatch, match="no density at noise level 0.*last = stop"):
+        final(given).kl(given.target)
+    stopped = setup(Heun(), edm_times(5), target=Atoms(), model=Exact().of(Mixture()))
+    assert final(stopped).kl(stopped.target) > 0

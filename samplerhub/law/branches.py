@@ -65,8 +65,9 @@ def found_jumps(S: Map, y: Tensor, x: Tensor) -> Jumps:
         lower = (value - left - rise).abs() > (right - value - rise).abs()
         a, left = torch.where(lower, a, middle), torch.where(lower, left, value)
         b, right = torch.where(lower, middle, b), torch.where(lower, value, right)
-    jumped = (right - left).abs() > whole / 2
-    return Jumps(*(part[jumped].numpy() for part in (a, b, left, right)))
+        still = (right - left - rise).abs() > whole / 3
+        a, b, left, right, slope, whole = (part[still] for part in (a, b, left, right, slope, whole))
+    return Jumps(*(part.numpy() for part in (a, b, left, right)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,16 +40,20 @@ class Flow:
         N, t, rho = len(setup.times) - 1, setup.times.tolist(), setup.rho.tolist()
         if self._denoises():
             rho[N] = 0.0
-        first: list[tuple[Tensor, dict[int, Tensor]]] = []
+        kept: list[tuple[Tensor, dict[int, Tensor]]] = []
 
         def state(y: Tensor, i: int) -> Tensor:
-            """Return the state at index i; the first run, to the last index, is kept for the others."""
-            if not first:
-                first.append((y, self._states(y, at)))
-            start, states = first[0]
-            return states[i] if torch.equal(y, start) else self._states(y, [i])[i]
+            """Return the state at index i; the first two runs, with all states, are kept: all laws have their nodes."""
+            for start, states in kept:
+                if torch.equal(y, start):
+                    return states[i]
+            if len(kept) == 2:
+                return self._states(y, [i])[i]
+            kept.append((y, self._states(y, at)))
+            return kept[-1][1][i]
 
-        laws = [carried(source, partial(state, i=i), fineness, t[i], rho[i]) for i in reversed(at) if i]
+        end = partial(state, i=at[-1])
+        laws = [carried(source, partial(state, i=i), fineness, t[i], rho[i], end) for i in reversed(at) if i]
         return [*([unmoved(source, fineness, t[0], rho[0])] if 0 in at else []), *reversed(laws)]
 
     def _denoises(self) -> bool:

@@ -207,8 +207,8 @@ def unmoved(source: Source, fineness: float, t: float, rho: float) -> LineLaw:
     return LineLaw(t, rho, at.nodes[kept], q[kept] * at.h, q[kept].log())
 
 
-def carried(source: Source, S: Map, fineness: float, t: float, rho: float) -> LineLaw:
-    """Return the law of S(y), y of the source's density.
+def carried(source: Source, S: Map, fineness: float, t: float, rho: float, spread: Map | None = None) -> LineLaw:
+    """Return the law of S(y), y of the source's density; the nodes are close where `spread`, or else S, is steep.
 
     Raises:
         Mismatch: The map is not finite, or turns too often.
@@ -219,7 +219,7 @@ def carried(source: Source, S: Map, fineness: float, t: float, rho: float) -> Li
     part = slice(int(inside[0]), int(inside[-1]) + 1)
     log_q = make_interp_spline(at.nodes[part].numpy(), q[part].log().numpy(), k=7)
 
-    y = _spread(S, at.nodes[part], round(NODES * fineness**2))
+    y = _spread(spread or S, at.nodes[part], round(NODES * fineness**2))
     x = S(y)
     if not bool(x.isfinite().all()):
         raise Mismatch("the sampler's map of the start is not finite: its steps are too long; choose more steps")
