@@ -569,7 +569,7 @@ def test_a_target_that_has_no_density_where_the_run_ends():
             return both.logsumexp(0) - 0.5 * math.log(8 * math.pi)
 
     given = setup(Heun(last="denoise"), edm_times(5), target=Atoms(), model=Exact().of(Mixture()))
-    with pytest.raises(Mismatch, match="no density at noise level 0.*last = stop"):
+    with pytest.raises(Mismatch, match=r"no density at noise level 0.*last = stop"):
         final(given).kl(given.target)
     stopped = setup(Heun(), edm_times(5), target=Atoms(), model=Exact().of(Mixture()))
     assert final(stopped).kl(stopped.target) > 0

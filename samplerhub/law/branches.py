@@ -65,6 +65,7 @@ def found_jumps(S: Map, y: Tensor, x: Tensor) -> Jumps:
         lower = (value - left - rise).abs() > (right - value - rise).abs()
         a, left = torch.where(lower, a, middle), torch.where(lower, left, value)
         b, right = torch.where(lower, middle, b), torch.where(lower, value, right)
+        # What only bends straightens out; a jump keeps its size.
         still = (right - left - rise).abs() > whole / 3
         a, b, left, right, slope, whole = (part[still] for part in (a, b, left, right, slope, whole))
     return Jumps(*(part.numpy() for part in (a, b, left, right)))
