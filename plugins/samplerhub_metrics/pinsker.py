@@ -35,6 +35,8 @@ class Pinsker(Component):
     """As in `lsi-bound`."""
     constant: float | None = Field(None, gt=0)
     """As in `lsi-bound`."""
+    steps: int = Field(400, ge=10, le=100_000)
+    """As in `lsi-bound`."""
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -62,8 +64,8 @@ class Pinsker(Component):
     @property
     def _source(self) -> LSIBound | KLContinuous:
         if self.kl == "kl-continuous":
-            return KLContinuous()
-        return LSIBound(form=self.form, delta=self.delta, constant=self.constant)
+            return KLContinuous(steps=self.steps)
+        return LSIBound(form=self.form, delta=self.delta, constant=self.constant, steps=self.steps)
 
 
 def _root(H: float, stderr: float | None) -> tuple[float, float | None]:
