@@ -79,14 +79,14 @@ class Estimate:
     """Standard error; None for a figure that is exact."""
     curve: tuple[Point, ...] = ()
     """The figure along the path, from the start of sampling to its end; empty where no path was recorded."""
-    curve_of: str = ""
-    """What the curve shows, with its units, where it is not the figure itself."""
     quantity: str = ""
     """What is measured, where several metrics measure the same: "kl", "kl-reverse", "l1"."""
     bounds: str = ""
     """The quantity that the figure is an upper bound of; empty for a figure that is no bound."""
     details: Mapping[str, float | str] = field(default_factory=dict)
     """What else is worth knowing: the method, the bias that was removed, the sizes."""
+    curve_of: str = ""
+    """What the curve shows, with its units, where it is not the figure itself."""
 
 
 class Evidence(Protocol):
