@@ -75,7 +75,7 @@ class Antisymmetry(Component):
             "levels": len(rho),
             "divisor": "||J||_F, so that RA <= 1",
         }
-        return Estimate(value, stderr, curve, "antisymmetry", details=details)
+        return Estimate(value, stderr, curve, quantity="antisymmetry", details=details)
 
 
 def antisymmetry(J: Tensor) -> Tensor:

@@ -98,7 +98,8 @@ class ErrorTerms(Component):
         if exact:
             frozen = freezes_the_score(setup)
             details["of"] = f"the sampler that freezes the score in rho^2, churn 1: {'' if frozen else 'not '}the run's"
-            return Estimate(value, stderr, curve, "path-kl", "kl-reverse" if frozen else "", details)
+            bounds = "kl-reverse" if frozen else ""
+            return Estimate(value, stderr, curve, quantity="path-kl", bounds=bounds, details=details)
         details["discretisation is"] = "from the model's loss on held-out data, which under-estimates J"
         details["score"] = "unknown; in its place the generalisation gap, which leaves out what the model cannot learn"
-        return Estimate(value, stderr, curve, "path-kl stand-in", details=details)
+        return Estimate(value, stderr, curve, quantity="path-kl stand-in", details=details)

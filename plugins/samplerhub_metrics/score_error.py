@@ -92,7 +92,8 @@ class ScoreError(Component):
             t = time_at(setup.process, rho)
         value, stderr = mean_and_error(E_S)
         details = self._details(setup, "noised samples of the target") | {"quadrature error": abs(quadrature)}
-        return Estimate(value, stderr, self._curve(t.tolist(), rho.tolist(), squares), "score-error", details=details)
+        curve = self._curve(t.tolist(), rho.tolist(), squares)
+        return Estimate(value, stderr, curve, self._curve_of, "score-error", details=details)
 
     def _of_generated(self, setup: Setup) -> Estimate:
         path = generated(setup)
@@ -104,7 +105,11 @@ class ScoreError(Component):
         shown = [i for i, t_i in enumerate(t) if t_i in kept]
         curve = self._curve([t[i] for i in shown], [rho[i] for i in shown], squares[shown])
         details = self._details(setup, "states that the sampler generates") | {"down to rho": rho[-1]}
-        return Estimate(value, stderr, curve, "score-error", details=details)
+        return Estimate(value, stderr, curve, self._curve_of, "score-error", details=details)
+
+    @property
+    def _curve_of(self) -> str:
+        return f"E |{self.of}_model - {self.of}|^2"
 
     def _curve(self, t: Sequence[float], rho: Sequence[float], squares: Tensor) -> tuple[Point, ...]:
         """Return the mean square errors from the squares of those of eps, shape (levels, n)."""
@@ -113,7 +118,7 @@ class ScoreError(Component):
     def _details(self, setup: Setup, states: str) -> dict[str, float | str]:
         return {
             "value": "E_S = 1/2 int E |s_model - s|^2 d(rho^2)",
-            "curve": f"E |{self.of}_model - {self.of}|^2",
+            "curve": self._curve_of,
             "under": f"{setup.samples} {states}",
         }
 
