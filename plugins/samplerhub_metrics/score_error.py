@@ -93,7 +93,7 @@ class ScoreError(Component):
         value, stderr = mean_and_error(E_S)
         details = self._details(setup, "noised samples of the target") | {"quadrature error": abs(quadrature)}
         curve = self._curve(t.tolist(), rho.tolist(), squares)
-        return Estimate(value, stderr, curve, self._curve_of, "score-error", details=details)
+        return Estimate(value, stderr, curve, quantity="score-error", curve_of=self._curve_of, details=details)
 
     def _of_generated(self, setup: Setup) -> Estimate:
         path = generated(setup)
@@ -105,7 +105,7 @@ class ScoreError(Component):
         shown = [i for i, t_i in enumerate(t) if t_i in kept]
         curve = self._curve([t[i] for i in shown], [rho[i] for i in shown], squares[shown])
         details = self._details(setup, "states that the sampler generates") | {"down to rho": rho[-1]}
-        return Estimate(value, stderr, curve, self._curve_of, "score-error", details=details)
+        return Estimate(value, stderr, curve, quantity="score-error", curve_of=self._curve_of, details=details)
 
     @property
     def _curve_of(self) -> str:
