@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from samplerhub.protocols import Estimate
 
+DECADE = 5
+"""Values that differ by more than this factor are drawn on a logarithmic scale."""
 UNITS = {
     "kl": "KL(generated | target), nats",
     "kl-reverse": "KL(target | generated), nats",
@@ -42,7 +44,7 @@ def draw_curves(estimates: Mapping[str, Estimate]) -> Figure | None:
 
 def _panel(axes: Axes, quantity: str, curves: Mapping[str, Estimate]) -> None:
     values = [p.value for e in curves.values() for p in e.curve if math.isfinite(p.value)]
-    if values and min(values) > 0:
+    if values and min(values) > 0 and max(values) > DECADE * min(values):
         axes.set_yscale("log")
     levels = [p.rho for e in curves.values() for p in e.curve if p.rho > 0]
     if levels and min(levels) < max(levels):
@@ -58,7 +60,8 @@ def _panel(axes: Axes, quantity: str, curves: Mapping[str, Estimate]) -> None:
         bound = bool(estimate.bounds)
         axes.plot(
             rho, value, color=f"C{i}", linestyle="--" if bound else "-", marker="" if len(points) > 30 else ".",
-            label=f"$\\leq$ {name}" if bound else f"{name}, {value[0]:.3g} at the start, {value[-1]:.3g} at the end",
+            label=f"$\\leq$ {name}: {estimate.details.get('method', 'bound')}" if bound
+            else f"{name}, {value[0]:.3g} at the start, {value[-1]:.3g} at the end",
         )  # fmt: skip
         if any(p.stderr for p in points):
             half = [1.96 * (p.stderr or 0) for p in points]

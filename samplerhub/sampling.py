@@ -101,6 +101,8 @@ class GridSampler(Component, ABC):
 
     stages: ClassVar[int] = 1
     """Model evaluations for a step."""
+    own_noise: ClassVar[bool] = False
+    """Whether it adds noise beyond that of gamma, so that in the limit of small steps it is another process."""
 
     @model_validator(mode="after")
     def _window_is_ordered(self) -> GridSampler:

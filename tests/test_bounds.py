@@ -34,6 +34,7 @@ from samplerhub_processes.ve import VE
 from samplerhub_processes.vp import VP
 from samplerhub_samplers.euler_maruyama import EulerMaruyama
 from samplerhub_samplers.heun import Heun
+from samplerhub_samplers.restart import Restart
 from samplerhub_targets.digits import Digits
 from samplerhub_targets.gaussian import Gaussian
 from samplerhub_targets.mixture import Mixture
@@ -586,6 +587,7 @@ class Undensified:
     ("metric", "setup", "message"),
     [
         (LSIBound(), setup_of(sampler=Heun(churn=1.0, churn_noise=1.01)), "churn_noise = 1.01"),
+        (LSIBound(), setup_of(sampler=Restart(churn=1.0)), "adds noise beyond that of gamma"),
         (LSIBound(), setup_of(prior=Undensified()), "the density of the prior 'undensified' is not known"),
         (LSIBound(form="exact"), setup_of(model=ShiftedModel(0.1)), "'exact' is for the exact score"),
         (LSIBound(form="projected"), setup_of(target=PLANE), "set form to squared"),

@@ -102,6 +102,11 @@ def gamma_of(setup: Setup) -> Callable[[float], float]:
             f"the sampler {kebab(type(sampler))!r} does not say its stochasticity gamma(rho), which the theory is "
             f"about; choose another, such as euler-maruyama or heun"
         )
+    if isinstance(sampler, GridSampler) and sampler.own_noise:
+        raise Mismatch(
+            f"the sampler {kebab(type(sampler))!r} adds noise beyond that of gamma, and the theory is about gamma's "
+            f"alone; choose another, such as euler-maruyama or heun"
+        )
     if isinstance(sampler, GridSampler) and sampler.churn_noise != 1:
         raise Mismatch(
             f"churn_noise = {sampler.churn_noise:g}: the noise is not the one that belongs to the drift, and the "

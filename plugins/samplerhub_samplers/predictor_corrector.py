@@ -51,6 +51,7 @@ class PredictorCorrector(ReverseSDE):
     """How a Langevin step is measured: by the noise level, or by the norm of each sample's score."""
 
     order: ClassVar[int] = 1
+    own_noise: ClassVar[bool] = True
 
     def evaluations(self, process: ForwardProcess, times: Tensor) -> int:
         """One for the predictor and one for each Langevin step."""

@@ -40,6 +40,7 @@ class Restart(GridSampler):
     """Restart intervals (N_restart, K, rho_min, rho_max): steps down, repeats, and noise levels."""
 
     order: ClassVar[int] = 2
+    own_noise: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _intervals_go_up(self) -> Restart:
