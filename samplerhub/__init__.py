@@ -86,6 +86,8 @@ if TYPE_CHECKING:
     from samplerhub.sampling import Run as Run
     from samplerhub.sampling import weighted_sum as weighted_sum
     from samplerhub.setup import Setup as Setup
+    from samplerhub.truth import NoisedTarget as NoisedTarget
+    from samplerhub.truth import PosteriorMean as PosteriorMean
 
 _HOMES = {
     "component": ("Component", "kebab", "summary"),
@@ -144,6 +146,7 @@ _HOMES = {
     "measure": ("Snapshot", "fits"),
     "registry": ("Registry",),
     "setup": ("Setup",),
+    "truth": ("NoisedTarget", "PosteriorMean"),
     "sampling": ("GridSampler", "Leg", "MultistepSampler", "Run", "weighted_sum"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

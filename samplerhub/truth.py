@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +32,7 @@ class PosteriorMean:
 
 
 class NoisedTarget:
-    """The exact prior of a problem's target, x = alpha(t_max) x_0 + sigma(t_max) z."""
+    """The exact prior of a problem's target, x = alpha(t) x_0 + sigma(t) z at the time t at which sampling starts."""
 
     def sample(self, problem: Problem, n: int, rng: torch.Generator) -> Tensor:
         """Return n states at time problem.span[1], shape (n, *problem.shape), float64.
@@ -41,9 +42,9 @@ class NoisedTarget:
         """
         if problem.target is None:
             raise Mismatch("the exact prior draws from the target, and there is none; choose a target or another prior")
-        alpha_t, rho_t = _start(problem)
+        alpha_t, sigma_t = _scales(problem)
         x_0 = problem.target.sample(n, rng).to(torch.float64)
-        return alpha_t * x_0 + alpha_t * rho_t * normal(x_0, rng)
+        return alpha_t * x_0 + sigma_t * normal(x_0, rng)
 
     def log_prob(self, problem: Problem, x: Tensor) -> Tensor:
         """Return the log-density of the starting state at x (n, *d), shape (n,).
@@ -52,23 +53,28 @@ class NoisedTarget:
             Mismatch: The density of the target is not known.
         """
         if not isinstance(problem.target, Density):
+            name = "the target" if problem.target is None else type(problem.target).__name__
             raise Mismatch(
-                f"the density of the exact prior is that of {type(problem.target).__name__}: it is not known"
+                f"the density of the exact prior is that of the noised target, which {name} does not know; "
+                "choose another target or another prior"
             )
-        alpha_t, rho_t = _start(problem)
-        rho = torch.full((1,) * x.ndim, rho_t, dtype=x.dtype)
-        return problem.target.log_prob(x / alpha_t, rho) - x[0].numel() * torch.tensor(alpha_t).log().item()
+        alpha_t, sigma_t = _scales(problem)
+        rho = torch.full((1,) * x.ndim, sigma_t / alpha_t, dtype=x.dtype, device=x.device)
+        return problem.target.log_prob(x / alpha_t, rho) - x[0].numel() * math.log(alpha_t)
 
     def normal(self, problem: Problem) -> tuple[Tensor, Tensor] | None:
-        """Return mean (D,) and covariance (D, D) of the start of a Gaussian target, float64; None for others."""
+        """Return mean (D,) and covariance (D, D) of the flattened starting state of a Gaussian target; None for others.
+
+        Both are float64.
+        """
         if not isinstance(problem.target, IsGaussian):
             return None
-        alpha_t, rho_t = _start(problem)
-        mean, covariance = problem.target.moments()
-        return alpha_t * mean, alpha_t**2 * (covariance + rho_t**2 * torch.eye(len(mean), dtype=covariance.dtype))
+        alpha_t, sigma_t = _scales(problem)
+        mean, C = problem.target.moments()
+        return alpha_t * mean, alpha_t**2 * C + sigma_t**2 * torch.eye(len(mean), dtype=C.dtype)
 
 
-def _start(problem: Problem) -> tuple[float, float]:
-    """Return alpha and rho at the start."""
-    t_max = problem.span[1]
-    return derived.alpha(problem.process, t_max).item(), derived.rho(problem.process, t_max).item()
+def _scales(problem: Problem) -> tuple[float, float]:
+    """Return alpha and sigma at the start."""
+    t = problem.span[1]
+    return derived.alpha(problem.process, t).item(), derived.sigma(problem.process, t).item()

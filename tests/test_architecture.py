@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "block": BASE | {"process", "problem", "noise", "setup"},
     "law": BASE | {"process", "problem", "noise", "sampling", "setup", "law"},
     "experiment": RUNNING,
-    "testing": RUNNING | {"", "testing", "law"},
+    "testing": RUNNING | {"", "testing", "law", "truth"},
     "registry": BASE,
     "shorthand": BASE | {"registry", "config"},
     "explain": BASE | {"registry"},

@@ -2,28 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor
-
-from samplerhub import Component, Denoises, Target
+from samplerhub import Component, Denoises, PosteriorMean, Target
 from samplerhub.errors import Mismatch
-
-
-@dataclass(frozen=True, slots=True)
-class PosteriorMean:
-    """The exact model of one target."""
-
-    target: Denoises
-    """The target whose posterior mean it is."""
-    shape: tuple[int, ...]
-    """Shape of one sample."""
-    predicts: Literal["x0"] = "x0"
-
-    def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
-        """Return E[x_0 | x_0 + rho eps = y], shape (n, *d)."""
-        return self.target.denoise(y, rho)
 
 
 class Exact(Component):

@@ -10,14 +10,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from samplerhub.capabilities import AtEqualLaws, Chooses, Denoises, Density, IsGaussian
-from samplerhub.errors import Mismatch
+from samplerhub.capabilities import AtEqualLaws, Chooses, Denoises
 from samplerhub.measure import Recorded, Snapshot, check_needs, chosen, fits
 from samplerhub.noise import normal, stream
-from samplerhub.problem import Problem
 from samplerhub.protocols import Estimate, ForwardProcess, Metric, Need, Target
 from samplerhub.sampling import GridSampler, Leg, Run
 from samplerhub.setup import Setup
+from samplerhub.truth import NoisedTarget, PosteriorMean
 
 RHO = 0.1
 """Noise level at which the samples of a check are compared."""
@@ -38,40 +37,15 @@ class Plain:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """The exact posterior mean of a target, or, where it is not known, its mean."""
+class MeanModel:
+    """The model of a target whose posterior mean is not known: its mean, whatever the state."""
 
-    target: Target
     mean: Tensor
     predicts: Literal["x0"] = "x0"
 
     def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
         """Return it, shape of y."""
-        return self.target.denoise(y, rho) if isinstance(self.target, Denoises) else self.mean.to(y).expand_as(y)
-
-
-class NoisedTarget:
-    """The start without error: the target, noised."""
-
-    def sample(self, problem: Problem, n: int, rng: torch.Generator) -> Tensor:
-        """Return n states at the start."""
-        assert problem.target is not None
-        x_0 = problem.target.sample(n, rng).double()
-        return x_0 + problem.span[1] * normal(x_0, rng)
-
-    def log_prob(self, problem: Problem, x: Tensor) -> Tensor:
-        """Return the log-density at x (n, *d), shape (n,)."""
-        target = problem.target
-        if not isinstance(target, Density):
-            raise Mismatch(f"the density of the noised {type(target).__name__} is not known")
-        return target.log_prob(x, torch.tensor(problem.span[1], dtype=x.dtype))
-
-    def normal(self, problem: Problem) -> tuple[Tensor, Tensor] | None:
-        """Return mean and covariance at the start if the target is Gaussian."""
-        if not isinstance(problem.target, IsGaussian):
-            return None
-        mean, C = problem.target.moments()
-        return mean, C + problem.span[1] ** 2 * torch.eye(len(mean), dtype=torch.float64)
+        return self.mean.to(y).expand_as(y)
 
 
 class PlainEuler(GridSampler):
@@ -89,7 +63,7 @@ def setup_of(target: Target, samples: int, seed: int = 0, path: Sequence[int] = 
     process: ForwardProcess = Plain()
     return Setup(
         process=process,
-        model=Truth(target, mean),
+        model=PosteriorMean(target, tuple(target.shape)) if isinstance(target, Denoises) else MeanModel(mean),
         sampler=PlainEuler(),
         prior=NoisedTarget(),
         target=target,
