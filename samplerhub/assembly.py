@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from samplerhub.capabilities import PLAYERS, Suggests
 from samplerhub.component import numbered
-from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
+from samplerhub.config import NUMBERS, RUN_ROLES, SETTINGS, Choice, RunConfig
 from samplerhub.errors import BrokenPlugin, InvalidSetting
 from samplerhub.explain import explain
 from samplerhub.manifest import Manifest, environment, record
@@ -159,7 +159,9 @@ def differences(before: Manifest, config: RunConfig, experiment: Experiment) -> 
         if old != today[what]:
             lines.append(f"{what} is {today[what]}, the manifest has {old}")
     times = experiment.times.tolist()
-    if {"process", "grid"} <= same and len(times) == len(before.times) and times != before.times:
+    asked_for_others = any(getattr(experiment, end) != getattr(before.settings, end) for end in NUMBERS)
+    comparable = {"process", "grid"} <= same and len(times) == len(before.times) and not asked_for_others
+    if comparable and times != before.times:
         lines.append(f"grid {config.components['grid'].name!r} gives other times than the manifest has")
     return lines
 

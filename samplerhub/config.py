@@ -17,7 +17,11 @@ from samplerhub.registry import Registry, among
 
 RUN_ROLES = tuple(role for role in ROLES if role not in ("metric", "trainer"))
 """Roles that a run has one component of."""
-SETTINGS = ("samples", "steps", "nfe", "seed", "dtype", "device", "batch", "block", "path")
+TEXTS = ("dtype", "device")
+NUMBERS = ("t_max", "rho_max", "t_min", "rho_min")
+SETTINGS = ("samples", "steps", "nfe", "seed", "dtype", "device", "batch", "block", "path", *NUMBERS)
+EITHER = (("steps", "nfe"), ("t_max", "rho_max"), ("t_min", "rho_min"))
+"""Settings that say the same thing in two ways: one that is given takes the place of the other."""
 
 
 class Choice(BaseModel):
@@ -52,6 +56,10 @@ class RunConfig(BaseModel):
     batch: int | None = None
     block: int | None = None
     path: int | None = None
+    t_max: float | None = None
+    rho_max: float | None = None
+    t_min: float | None = None
+    rho_min: float | None = None
 
     def over(self, base: RunConfig) -> RunConfig:
         """Return this config where it says something, the other elsewhere."""
@@ -59,8 +67,9 @@ class RunConfig(BaseModel):
         for role, choice in self.components.items():
             components[role] = choice.over(base.components.get(role, Choice()))
         settings: dict[str, Any] = {name: getattr(base, name) for name in SETTINGS}
-        if (self.steps, self.nfe) != (None, None):
-            settings["steps"] = settings["nfe"] = None
+        for one, other in EITHER:
+            if (getattr(self, one), getattr(self, other)) != (None, None):
+                settings[one] = settings[other] = None
         settings |= {name: getattr(self, name) for name in SETTINGS if getattr(self, name) is not None}
         return RunConfig(components=components, metrics=self._metrics_over(base.metrics), **settings)
 
@@ -89,11 +98,9 @@ class RunConfig(BaseModel):
             if key not in known:
                 raise InvalidSetting(f"{where}: {key!r} is no key{among(key, known)}")
         for key in SETTINGS:
-            expected = str if key in ("dtype", "device") else int
-            if key in data and type(data[key]) is not expected:
-                raise InvalidSetting(
-                    f"{where}: {key} = {data[key]!r} is not {'text' if expected is str else 'an integer'}"
-                )
+            allowed, what = _kind(key)
+            if key in data and type(data[key]) not in allowed:
+                raise InvalidSetting(f"{where}: {key} = {data[key]!r} is not {what}")
         metrics = data.get("metric")
         return cls(
             components={role: _choice(role, data[role], where) for role in RUN_ROLES if role in data},
@@ -142,6 +149,13 @@ def read_manifest(path: Path) -> Manifest:
     if times != steps + 1:
         raise UnusableFile(f"{path} was changed: it has {times} times, but {steps} steps have {steps + 1}")
     return manifest
+
+
+def _kind(setting: str) -> tuple[tuple[type, ...], str]:
+    """Return the types of a setting, and what they are called."""
+    if setting in TEXTS:
+        return (str,), "text"
+    return ((int, float), "a number") if setting in NUMBERS else ((int,), "an integer")
 
 
 def _choice(role: str, data: object, where: str) -> Choice:

@@ -35,10 +35,12 @@ from samplerhub.protocols import (
     Target,
 )
 from samplerhub.setup import Setup
-from samplerhub.timetable import timetable
+from samplerhub.timetable import horizon, timetable
 
 MOST = 10**12
 """No number of samples or steps is larger than that by intention."""
+ENDS = ("t_max", "rho_max", "t_min", "rho_min")
+"""Where sampling starts and ends, if not at the ends of the process's span."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -98,6 +100,14 @@ class Experiment:
     batch: int | None = None
     block: int | None = None
     """Samples in a block; by default as many as hold 65,536 numbers, but 256 to 8,192."""
+    t_max: float | None = None
+    """Start at this time, before the process's end; or give `rho_max`. The process goes on above for churn."""
+    rho_max: float | None = None
+    """Start at this noise level."""
+    t_min: float | None = None
+    """End at this time; or give `rho_min`."""
+    rho_min: float | None = None
+    """End at this noise level."""
     path: int | None = None
     """Record the state at so many times, or at all of them where the grid has fewer: metrics have a curve."""
     shape: tuple[int, ...] | None = None
@@ -105,12 +115,16 @@ class Experiment:
 
     times: Tensor = field(init=False, repr=False, compare=False)
     """The grid of the run, float64, decreasing."""
+    span: tuple[float, float] = field(init=False, repr=False, compare=False)
+    """Times (last, first) between which sampling goes: the process's span, or less."""
     _evaluated: dict[str, Metric] = field(init=False, repr=False, compare=False, default_factory=dict)
     _memo: dict[Hashable, object] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_players()
+        ends = {name: getattr(self, name) for name in ENDS}
+        object.__setattr__(self, "span", horizon(self.process, **ends))
         problem = self.problem()
         if self.block is None:
             object.__setattr__(self, "block", min(8192, max(256, 65_536 // max(1, math.prod(problem.shape)))))
@@ -198,7 +212,15 @@ class Experiment:
         """Return a fresh problem, whose count of evaluations is 0."""
         model = self._made_model()
         shape = self._shape(model)
-        return Problem(self.process, model, target=self.target, shape=shape, batch=self.batch, memo=self._memo)
+        return Problem(
+            self.process,
+            model,
+            target=self.target,
+            shape=shape,
+            span=self.span,
+            batch=self.batch,
+            memo=self._memo,
+        )
 
     def setup(self) -> Setup:
         """Return what the run is made of, as a metric sees it."""
@@ -347,6 +369,7 @@ class Experiment:
                 batch=self.batch,
                 block=self._block,
                 path=self.path,
+                **{name: getattr(self, name) for name in ENDS},
             ),
             times=self.times.tolist(),
             nfe=nfe,

@@ -66,6 +66,10 @@ class Settings(BaseModel):
     batch: int | None
     block: int
     path: int | None = None
+    t_max: float | None = None
+    rho_max: float | None = None
+    t_min: float | None = None
+    rho_min: float | None = None
 
 
 class Manifest(BaseModel):

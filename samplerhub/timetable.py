@@ -12,8 +12,54 @@ from samplerhub.problem import Problem
 from samplerhub.protocols import ForwardProcess, Grid, Sampler
 
 
+def horizon(
+    process: ForwardProcess,
+    *,
+    t_max: float | None = None,
+    rho_max: float | None = None,
+    t_min: float | None = None,
+    rho_min: float | None = None,
+) -> tuple[float, float]:
+    """Return the times (last, first) of a run: the ends of the process's span, or nearer ones, by time or noise level.
+
+    Raises:
+        InvalidSetting: An end is given twice, or lies outside the process's span, or the ends are in the wrong order.
+    """
+    check_span(process)
+    last = _end(process, 0, "min", t_min, rho_min)
+    first = _end(process, 1, "max", t_max, rho_max)
+    if not last < first:
+        raise InvalidSetting(
+            f"sampling would go from t = {first:g} to t = {last:g}: it goes down, from the larger noise level to the "
+            "smaller; give other ends"
+        )
+    return last, first
+
+
+def _end(process: ForwardProcess, end: int, name: str, t: float | None, level: float | None) -> float:
+    """Return one end of the horizon as a time."""
+    for which, value in (("t", t), ("rho", level)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InvalidSetting(f"{which}_{name} = {value!r}: it must be a number")
+    if t is not None and level is not None:
+        raise InvalidSetting(f"t_{name} = {t:g}, rho_{name} = {level:g}: give one of them, the other follows")
+    (t_min, t_max), (rho_min, rho_max) = process.span, derived.rho(process, list(process.span)).tolist()
+    if t is not None and not t_min <= t <= t_max:
+        raise InvalidSetting(
+            f"t_{name} = {t:g}: it must be inside the span of process {type(process).__name__}, {t_min:g} to {t_max:g}"
+        )
+    if level is not None and not rho_min * (1 - 1e-12) <= level <= rho_max * (1 + 1e-12):
+        raise InvalidSetting(
+            f"rho_{name} = {level:g}: it must be one of the noise levels of process {type(process).__name__}, "
+            f"{rho_min:g} to {rho_max:g}"
+        )
+    if t is not None:
+        return float(t)
+    return process.span[end] if level is None else derived.time_at(process, level).item()
+
+
 def timetable(problem: Problem, grid: Grid, sampler: Sampler, *, steps: int | None, nfe: int | None) -> Tensor:
-    """Return the times of a run, shape (steps + 1,), float64, strictly decreasing inside the process's span.
+    """Return the times of a run, shape (steps + 1,), float64, strictly decreasing inside the problem's span.
 
     With a budget of `nfe` evaluations a sample instead of `steps`, as many steps as it allows.
 
@@ -21,16 +67,17 @@ def timetable(problem: Problem, grid: Grid, sampler: Sampler, *, steps: int | No
         InvalidSetting: Not exactly one of the two numbers, one too small, or a grid that is none.
         Mismatch: A budget for a sampler that cannot say beforehand what it spends.
     """
-    _check_span(problem.process)
+    check_span(problem.process)
     if (steps is None) == (nfe is None):
         raise InvalidSetting(f"steps = {steps}, nfe = {nfe}: give exactly one of them")
     if steps is None:
         assert nfe is not None
         steps = _steps_within(nfe, problem, grid, sampler)
-    return _checked(grid(problem, steps), steps, type(grid).__name__, problem.process)
+    return _checked(grid(problem, steps), steps, type(grid).__name__, problem)
 
 
-def _check_span(process: ForwardProcess) -> None:
+def check_span(process: ForwardProcess) -> None:
+    """Raise `InvalidSetting` unless the noise levels of a process are positive, increasing and finite."""
     ends = derived.rho(process, list(process.span))
     if not bool(ends.isfinite().all() and (ends**2).isfinite().all() and ends[1] > ends[0] > 0):
         raise InvalidSetting(
@@ -61,7 +108,7 @@ def _steps_within(nfe: int, problem: Problem, grid: Grid, sampler: Sampler) -> i
     return low
 
 
-def _checked(times: Tensor, steps: int, name: str, process: ForwardProcess) -> Tensor:
+def _checked(times: Tensor, steps: int, name: str, problem: Problem) -> Tensor:
     times = torch.as_tensor(times, dtype=torch.float64)
     if times.shape != (steps + 1,) or not bool(times.isfinite().all()):
         raise InvalidSetting(
@@ -74,9 +121,10 @@ def _checked(times: Tensor, steps: int, name: str, process: ForwardProcess) -> T
             f"grid {name} does not decrease: time {i + 1} is {times[i + 1]:g} after {times[i]:g}; "
             "times run from the start of sampling down to its end"
         )
-    t_min, t_max = process.span
+    t_min, t_max = problem.span
     if times[0] > t_max * (1 + 1e-12) or times[-1] < t_min * (1 - 1e-12):
+        whose = "process" if tuple(problem.span) == tuple(problem.process.span) else "run"
         raise InvalidSetting(
-            f"grid {name} goes from {times[0]:g} to {times[-1]:g}, outside the process's span, {t_max:g} to {t_min:g}"
+            f"grid {name} goes from {times[0]:g} to {times[-1]:g}, outside the {whose}'s span, {t_max:g} to {t_min:g}"
         )
     return times

@@ -15,7 +15,23 @@ from samplerhub.assembly import assemble, complete
 from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
 from samplerhub.cli.running import RUN_OPTIONS, with_options
 from samplerhub.cli.selection import select_for_run
-from samplerhub.cli.settings import Batch, Device, Dtype, File, Json, Nfe, Quiet, Samples, Seed, Source, Steps
+from samplerhub.cli.settings import (
+    Batch,
+    Device,
+    Dtype,
+    File,
+    Json,
+    Nfe,
+    Quiet,
+    RhoMax,
+    RhoMin,
+    Samples,
+    Seed,
+    Source,
+    Steps,
+    TMax,
+    TMin,
+)
 from samplerhub.config import RUN_ROLES, RunConfig
 from samplerhub.registry import Registry
 
@@ -45,6 +61,10 @@ def budget_command(arguments: Sequence[str], registry: Registry) -> Callable[...
         dtype: Dtype = None,
         device: Device = None,
         batch: Batch = None,
+        t_max: TMax = None,
+        rho_max: RhoMax = None,
+        t_min: TMin = None,
+        rho_min: RhoMin = None,
         fine: Annotated[int, typer.Option(metavar="K", min=2, help="The exact grid has K times the steps.")] = 8,
         repeats: Annotated[
             int,
@@ -58,6 +78,7 @@ def budget_command(arguments: Sequence[str], registry: Registry) -> Callable[...
         settings = {
             "samples": samples, "steps": steps, "nfe": nfe, "seed": seed,
             "dtype": dtype, "device": device, "batch": batch,
+            "t_max": t_max, "rho_max": rho_max, "t_min": t_min, "rho_min": rho_min,
         }  # fmt: skip
         config = with_options(selection, fields, options, settings)
         _budget(config, registry, fine, repeats, out, as_json, quiet)

@@ -27,10 +27,14 @@ from samplerhub.cli.settings import (
     Nfe,
     PathTimes,
     Quiet,
+    RhoMax,
+    RhoMin,
     Samples,
     Seed,
     Source,
     Steps,
+    TMax,
+    TMin,
 )
 from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
 from samplerhub.registry import Registry
@@ -39,7 +43,15 @@ if TYPE_CHECKING:
     from samplerhub.experiment import Experiment, Result
     from samplerhub.manifest import Manifest
 
-RUN_OPTIONS = ("-n", "--from", "--out", *(f"--{name}" for name in SETTINGS), "--json", "--quiet", "--help")
+RUN_OPTIONS = (
+    "-n",
+    "--from",
+    "--out",
+    *(f"--{name.replace('_', '-')}" for name in SETTINGS),
+    "--json",
+    "--quiet",
+    "--help",
+)
 
 
 def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
@@ -63,6 +75,10 @@ def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., N
         batch: Batch = None,
         block: Block = None,
         path: PathTimes = None,
+        t_max: TMax = None,
+        rho_max: RhoMax = None,
+        t_min: TMin = None,
+        rho_min: RhoMin = None,
         out: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Folder of the run (default: runs/<hash of the experiment>).")
         ] = None,
@@ -73,6 +89,7 @@ def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., N
         settings = {
             "samples": samples, "steps": steps, "nfe": nfe, "seed": seed,
             "dtype": dtype, "device": device, "batch": batch, "block": block, "path": path,
+            "t_max": t_max, "rho_max": rho_max, "t_min": t_min, "rho_min": rho_min,
         }  # fmt: skip
         config = with_options(selection, fields, options, settings)
         _run(config, registry, selection.manifest, out, as_json, quiet)
@@ -152,10 +169,20 @@ def _summary(config: RunConfig, experiment: Experiment, result: Result) -> list[
     rows += [
         ("samples", f"{experiment.samples:,}"),
         ("steps", str(len(experiment.times) - 1) if isinstance(experiment.sampler, Budgeted) else "adaptive"),
+        *_horizon(experiment),
         ("NFE", f"{result.nfe:.4g}"),
         ("seconds", f"{result.seconds:.2f}"),
     ]
     return rows + [(name, in_words(name, result.metrics)) for name in result.metrics]
+
+
+def _horizon(experiment: Experiment) -> list[tuple[str, str]]:
+    """Return between which times sampling goes, if that is less than the process's span."""
+    last, first = experiment.span
+    if experiment.span == tuple(experiment.process.span):
+        return []
+    rho = [f"{level:.4g}" for level in experiment.setup().rho[[0, -1]].tolist()]
+    return [("horizon", f"t {first:.4g} to {last:.4g}, noise level {' to '.join(rho)}")]
 
 
 def _blocks(count: int) -> str:

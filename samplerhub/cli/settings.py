@@ -26,5 +26,13 @@ Block = Annotated[
 PathTimes = Annotated[
     int | None, typer.Option(metavar="K", help="Record K times of the path: metrics are measured along it.")
 ]
+TMax = Annotated[
+    float | None, typer.Option("--t-max", metavar="T", help="Start at this time, not at the process's end.")
+]
+RhoMax = Annotated[
+    float | None, typer.Option("--rho-max", metavar="RHO", help="Start at this noise level, not at the process's end.")
+]
+TMin = Annotated[float | None, typer.Option("--t-min", metavar="T", help="End at this time.")]
+RhoMin = Annotated[float | None, typer.Option("--rho-min", metavar="RHO", help="End at this noise level.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
