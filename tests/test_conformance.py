@@ -84,7 +84,7 @@ def test_metric(registered: Registered) -> None:
     metric = made(registered)
     targets = [t for r in REGISTRY.entries("target") if testing.suits(metric, t := made(r))]
     for target in targets:
-        testing.check_metric(metric, target)
+        testing.check_metric(metric, target, samples=2000)
     assert targets, "no registered target meets its needs"
 
 

@@ -3,8 +3,8 @@
     python tests/benchmarks/churn.py [--picture FILE]
 
 The mixture on the line with its exact score, from the paper's noise level 0.753 and N(0, 0.753^2) in place of the
-noised target, by Euler-Maruyama on EDM's grid down to 0.002. Each figure is the divergence of the exact law of the output, so
-that the smallest differences are real.
+noised target, by Euler-Maruyama on EDM's grid down to 0.002. Each figure is the divergence of the exact law of the
+output, so that the smallest differences are real.
 
 References:
     The Effect of Stochasticity in Score-Based Diffusion Sampling (Schaeffer et al., 2025), arXiv:2506.11378, figure 3
