@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from samplerhub.capabilities import HasMoments as HasMoments
     from samplerhub.capabilities import HasShape as HasShape
     from samplerhub.capabilities import HasSigmaData as HasSigmaData
+    from samplerhub.capabilities import HasTable as HasTable
     from samplerhub.capabilities import HeldOut as HeldOut
     from samplerhub.capabilities import Inspects as Inspects
     from samplerhub.capabilities import IsGaussian as IsGaussian
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from samplerhub.component import summary as summary
     from samplerhub.experiment import Experiment as Experiment
     from samplerhub.experiment import Result as Result
+    from samplerhub.files import read_json as read_json
+    from samplerhub.files import read_numbers as read_numbers
     from samplerhub.files import read_tensors as read_tensors
     from samplerhub.files import write_tensors as write_tensors
     from samplerhub.law import ExactLaw as ExactLaw
@@ -93,7 +96,7 @@ _HOMES = {
     "component": ("Component", "kebab", "summary"),
     "block": ("Block", "BlockStore"),
     "experiment": ("Experiment", "Result"),
-    "files": ("read_tensors", "write_tensors"),
+    "files": ("read_json", "read_numbers", "read_tensors", "write_tensors"),
     "law": ("ExactLaw", "GaussianLaw", "Law", "LineLaw", "exact_law"),
     "manifest": ("Manifest",),
     "noise": ("normal", "stream"),
@@ -116,6 +119,7 @@ _HOMES = {
         "HasMoments",
         "HasShape",
         "HasSigmaData",
+        "HasTable",
         "HeldOut",
         "Inspects",
         "IsGaussian",

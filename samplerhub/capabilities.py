@@ -164,6 +164,16 @@ class HasDigest(Protocol):
 
 
 @runtime_checkable
+class HasTable(Protocol):
+    """A process that is known at the rows of a table, as discrete ones are, and interpolated between them."""
+
+    @property
+    def table(self) -> Tensor:
+        """Times of the rows, shape (M,), strictly increasing, float64; the span may be shorter."""
+        ...
+
+
+@runtime_checkable
 class FromTarget(Protocol):
     """A model that is made from the target (the exact score, say)."""
 

@@ -55,6 +55,33 @@ def read_json(path: Path) -> Json:
         raise UnusableFile(f"{path} is not JSON: {error}") from error
 
 
+def read_numbers(path: Path) -> list[float]:
+    """Read a list of numbers: a JSON list, the .npy file of a vector, or a text with blanks or commas between them.
+
+    Raises:
+        UnusableFile: The file is missing, or holds something else.
+    """
+    if path.suffix == ".npy":
+        return _read_vector(path)
+    data = read_json(path) if path.suffix == ".json" else read_text(path).replace(",", " ").split()
+    try:
+        return [float(number) for number in data]  # type: ignore[arg-type, union-attr]
+    except (TypeError, ValueError) as error:
+        raise UnusableFile(f"{path} holds no list of numbers: {error}") from error
+
+
+def _read_vector(path: Path) -> list[float]:
+    import numpy as np
+
+    try:
+        vector = np.load(path, allow_pickle=False)
+        if vector.ndim != 1:
+            raise ValueError(f"an array of shape {vector.shape}")
+        return vector.astype(np.float64, casting="safe").tolist()  # type: ignore[no-any-return]
+    except (OSError, ValueError, TypeError) as error:
+        raise UnusableFile(f"{path} holds no vector of numbers: {getattr(error, 'strerror', None) or error}") from error
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
     """Write tensors as safetensors, with a header of strings."""
     from safetensors.torch import save

@@ -9,10 +9,42 @@ def samplerhub_entries() -> list[Entry]:
     return [
         Entry(
             "process",
+            "discrete",
+            "samplerhub_processes.discrete:Discrete",
+            "Variance preserving through a table of betas or alpha-bars, made continuous.",
+            files=((".json", "file"), (".npy", "file"), (".txt", "file")),
+        ),
+        Entry(
+            "process",
             "edm",
             "samplerhub_processes.edm:EDM",
             "Variance exploding with the noise level as time: alpha = 1, sigma = t.",
             default=True,
+        ),
+        Entry(
+            "process",
+            "flow",
+            "samplerhub_processes.flow:Flow",
+            "Rectified flow, the straight path from data to noise: alpha = 1 - t, sigma = t.",
+            aliases=("rectified-flow",),
+        ),
+        Entry(
+            "process",
+            "iddpm",
+            "samplerhub_processes.iddpm:IDDPM",
+            "The noise levels of iDDPM with EDM's floor under the steps of alpha-bar, variance preserving.",
+        ),
+        Entry(
+            "process",
+            "ou",
+            "samplerhub_processes.ou:OU",
+            "Ornstein-Uhlenbeck: alpha = exp(-t), sigma = sqrt(1 - exp(-2t)).",
+        ),
+        Entry(
+            "process",
+            "sub-vp",
+            "samplerhub_processes.sub_vp:SubVP",
+            "Sub-variance preserving with linear beta(t) = beta_min + beta_d t: the noise of `vp`, squared.",
         ),
         Entry(
             "process",
@@ -31,5 +63,11 @@ def samplerhub_entries() -> list[Entry]:
             "vp",
             "samplerhub_processes.vp:VP",
             "Variance preserving with linear beta(t) = beta_min + beta_d t.",
+        ),
+        Entry(
+            "process",
+            "vp-cosine",
+            "samplerhub_processes.cosine:VPCosine",
+            "Variance preserving with the cosine schedule: alpha = cos(theta)/cos(theta_0), theta linear in t.",
         ),
     ]
