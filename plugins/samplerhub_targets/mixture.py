@@ -2,66 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 import torch
 from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 
-from samplerhub import Component, broadcast
 from samplerhub_targets.covariance import Covariance, check_covariance, matrix
-from samplerhub_targets.log_sobolev import Kind, TwoGaussians, compact_support, radius
-
-DIRECT = 4
-"""Up to this dimension distances are summed coordinate by coordinate; above it they come from one matrix product."""
+from samplerhub_targets.gaussian_mixture import GaussianMixture
+from samplerhub_targets.log_sobolev import Kind
 
 
-def _as_points(means: object) -> object:
+def as_points(means: object) -> object:
     """Let numbers stand for points of dimension 1."""
     if isinstance(means, (list, tuple)):
         return tuple((m,) if isinstance(m, (int, float)) else m for m in means)
     return means
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Parts:
-    """The components as arrays, K of them in d dimensions: the component runs along dimension 0."""
-
-    log_w: Tensor
-    """Log-weights less d/2 log(2 pi), (K, 1)."""
-    mu: Tensor
-    """Means, (K, d)."""
-    v: Tensor
-    """Variances: (K, 1) where every component is isotropic, else along the axes, (1, K, d)."""
-    axes: Tensor | None
-    """All axes of all components as columns, (d, K d), where not every component is isotropic."""
-    shift: Tensor
-    """Means along those axes, (K d,)."""
-    ones: Tensor
-    """A column of ones, (K, 1)."""
-    mu_1: Tensor
-    """Means and a column of ones, (K, d + 1)."""
-
-    @classmethod
-    def of(cls, w: Tensor, mu: Tensor, v: Tensor, axes: Tensor | None = None) -> _Parts:
-        """Arrange weights (K,), means, variances and axes."""
-        log_w = (w.log() - mu.shape[1] / 2 * math.log(2 * math.pi))[:, None]
-        shift = mu[:, 0] if axes is None else (mu.repeat_interleave(mu.shape[1], 0) * axes.T).sum(1)
-        ones = torch.ones_like(log_w)
-        return cls(log_w, mu, v, axes, shift, ones, torch.cat([mu, ones], 1))
-
-    def to(self, y: Tensor) -> _Parts:
-        """Return them in the type and on the device of y."""
-        axes = None if self.axes is None else self.axes.to(y)
-        arrays = (array.to(y) for array in (self.shift, self.ones, self.mu_1))
-        return _Parts(self.log_w.to(y), self.mu.to(y), self.v.to(y), axes, *arrays)
+Points = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(as_points)]
+Weights = tuple[Annotated[float, Field(gt=0)], ...]
 
 
-class Mixture(Component):
+class Mixture(GaussianMixture):
     r"""A mixture of Gaussians of any dimension, score and density in closed form.
 
     With p_0 = sum_i w_i N(mu_i, S_i), S_i = U_i diag(v_i) U_i^T, the noised y = x_0 + rho eps is a mixture as well, and
@@ -76,9 +39,9 @@ class Mixture(Component):
         Poincare and Log-Sobolev Inequalities for Mixtures (Schlichting, 2019), arXiv:1812.06464
     """
 
-    weights: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.1, 0.9), min_length=1)
+    weights: Weights = Field((0.1, 0.9), min_length=1)
     """Weights of the components, positive; they are divided by their sum."""
-    means: Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_as_points)] = ((-1.0,), (0.1,))
+    means: Points = ((-1.0,), (0.1,))
     """Means of the components, a point each; in one dimension numbers will do."""
     covariances: tuple[Covariance, ...] = (0.04, 0.01)
     """Covariances of the components: a variance (times the identity), or a symmetric positive definite matrix."""
@@ -107,134 +70,13 @@ class Mixture(Component):
         """(d,)."""
         return (len(self.means[0]),)
 
-    @property
-    def suggests(self) -> Mapping[str, str | int]:
-        """The exact model, judged by the KL divergence on the line and by the Frechet distance elsewhere."""
-        if len(self.means[0]) == 1:
-            return {"model": "exact", "metric": "kl", "samples": 100_000}
-        return {"model": "exact", "metric": "fd", "samples": 10_000}
-
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Return n samples, shape (n, d), float64."""
-        K, d = len(self.weights), len(self.means[0])
-        w = torch.tensor(self.weights, dtype=torch.float64, device=rng.device)
-        i = torch.multinomial(w, n, replacement=True, generator=rng)
-        z = torch.randn(n, d, generator=rng, device=rng.device, dtype=torch.float64)
-        parts = self._at(z)
-        x = (parts.v[i] if parts.axes is None else parts.v[0, i]).sqrt() * z
-        if parts.axes is not None:
-            U = parts.axes.reshape(d, K, d)
-            for k in sorted(set(i.tolist())):
-                x[i == k] = x[i == k] @ U[:, k].T
-        return parts.mu[i] + x
-
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Return mean (d,) and covariance (d, d), float64."""
-        w, mu, S = self._fields
-        mean = w @ mu
-        return mean, (w[:, None, None] * S).sum(0) + (w * (mu - mean).T) @ (mu - mean)
-
-    def denoise(self, y: Tensor, rho: Tensor) -> Tensor:
-        """Return E[x_0 | x_0 + rho eps = y], shape (n, d)."""
-        parts, s = self._noised(y, rho)
-        z, L = _log_terms(parts, y, s)
-        E = (L - L.amax(0)).exp()
-        gain = parts.v / s
-        # Sums over components are matrix products with samples as rows: fast, and the same bits for every batch size.
-        if parts.axes is None:
-            E_v = E * gain
-            kept, pulled = E_v.T @ parts.ones, (E - E_v).T @ parts.mu_1
-            return (pulled[:, :-1] + kept * y) / (pulled[:, -1:] + kept)
-        moved = (E.T.unsqueeze(2) * gain * z).flatten(1)
-        return torch.addmm(E.T @ parts.mu, moved, parts.axes.T) / (E.T @ parts.ones)
-
-    def log_prob(self, y: Tensor, rho: Tensor) -> Tensor:
-        """Return the log-density of x_0 + rho eps at y, shape (n,)."""
-        parts, s = self._noised(y, rho)
-        _, L = _log_terms(parts, y, s)
-        return L.logsumexp(0)
-
-    def log_sobolev(self, rho: float) -> float:
-        """Return a log-Sobolev constant of x_0 + rho eps.
-
-        One component: its largest variance. Two: Schlichting's. More, all of one variance v: the means are data in a
-        ball, to which noise of variance v + rho^2 is added (Chen, Chewi and Niles-Weed). Else infinity: there is a
-        constant, but none of these theorems gives it.
-        """
-        w, mu, S = self._fields
-        if len(w) == 1:
-            return self._largest + rho**2
-        if len(w) == 2:
-            return self._two(rho, self.lsi)
-        spherical = all(isinstance(S_i, float) for S_i in self.covariances) or mu.shape[1] == 1
-        if spherical and bool((S[0] == S).all()):
-            return compact_support(self._radius, self._largest + rho**2)
-        return math.inf
-
-    @cached_property
-    def _two(self) -> TwoGaussians:
-        return TwoGaussians.of(*self._fields)
-
-    @cached_property
-    def _radius(self) -> float:
-        return radius(self._fields[1])
-
-    @cached_property
-    def _largest(self) -> float:
-        largest: float = torch.linalg.eigvalsh(self._fields[2]).max().item()
-        return largest
-
-    def _noised(self, y: Tensor, rho: Tensor) -> tuple[_Parts, Tensor]:
-        """Return the components and the variances v + rho^2, (K, n or 1) or (n or 1, K, d)."""
-        parts, rho = self._at(y), broadcast(rho, y)
-        rho = rho.T if parts.axes is None else rho.unsqueeze(2)
-        return parts, torch.addcmul(parts.v, rho, rho)
-
-    def _at(self, y: Tensor) -> _Parts:
-        kind = y.dtype, y.device
-        if kind not in self._parts_at:
-            self._parts_at[kind] = self._parts.to(y)
-        return self._parts_at[kind]
-
-    @cached_property
-    def _parts_at(self) -> dict[tuple[torch.dtype, torch.device], _Parts]:
-        return {}
-
-    @cached_property
-    def _fields(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalised weights (K,), means (K, d) and covariances (K, d, d), float64."""
+    def components(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return weights (K,), means (K, d), and variances (K,) or covariances (K, d, d), float64."""
         w, mu = (torch.tensor(field, dtype=torch.float64) for field in (self.weights, self.means))
-        return w / w.sum(), mu, torch.stack([matrix(S, mu.shape[1]) for S in self.covariances])
+        S = torch.stack([matrix(S_i, mu.shape[1]) for S_i in self.covariances])
+        isotropic = mu.shape[1] == 1 or all(isinstance(S_i, float) for S_i in self.covariances)
+        return w, mu, S[:, 0, 0] if isotropic else S
 
-    @cached_property
-    def _parts(self) -> _Parts:
-        w, mu, S = self._fields
-        K, d = mu.shape
-        if d == 1 or all(isinstance(S_i, float) for S_i in self.covariances):
-            return _Parts.of(w, mu, S[:, 0, :1])
-        v, U = torch.linalg.eigh(S)
-        return _Parts.of(w, mu, v[None], U.movedim(1, 0).reshape(d, K * d))
-
-
-def _log_terms(parts: _Parts, y: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """Return y - mu_i along the axes, (n, K, d), empty without axes, and log w_i N(y; mu_i, S_i + rho^2), (K, n)."""
-    if parts.axes is None:
-        q = _squared_distances(parts.mu, y)
-        return q[:0], torch.addcmul(parts.log_w - y.shape[1] / 2 * s.log(), q, -0.5 / s)
-    z = torch.addmm(-parts.shift, y, parts.axes).reshape(-1, *parts.mu.shape)
-    return z, parts.log_w - ((z * z / s).sum(2) + s.log().sum(2)).T / 2
-
-
-def _squared_distances(mu: Tensor, y: Tensor) -> Tensor:
-    """Return |y - mu_i|^2, (K, n)."""
-    d = y.shape[1]
-    if d <= DIRECT:
-        q = (y[:, 0] - mu[:, :1]).square()
-        for k in range(1, d):
-            q = q + (y[:, k] - mu[:, k : k + 1]).square()
-        return q
-    # |y|^2 - 2 mu.y + |mu|^2 cancels near a mean, and it is divided by a variance that may be tiny: hence float64.
-    centre = mu.double().mean(0)
-    mu_c, y_c = mu.double() - centre, y.double() - centre
-    q = torch.addmm(mu_c.square().sum(1), y_c, mu_c.T, alpha=-2) + y_c.square().sum(1, keepdim=True)
-    return q.clamp(min=0).to(y).T
+    @property
+    def _kind(self) -> Kind:
+        return self.lsi
