@@ -238,6 +238,7 @@ class Experiment:
             device=self.device,
             batch=self.batch,
             path=self._recorded,
+            memo=self._memo,
         )
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from torch import Tensor
 from samplerhub import process as derived
 from samplerhub.problem import Problem
 from samplerhub.protocols import ForwardProcess, Prior, Sampler, ScoreModel, Target
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,14 @@ class Setup:
     batch: int | None = None
     path: tuple[int, ...] = ()
     """Indices into `times` at which the path is recorded, the first and the last among them; empty if it is not."""
+    memo: dict[Hashable, object] = field(default_factory=dict, repr=False, compare=False)
+    """What has been computed once for the run, see `once`."""
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what `compute` returned the first time that it was asked for by this key, for whichever metric."""
+        if key not in self.memo:
+            self.memo[key] = compute()
+        return self.memo[key]  # type: ignore[return-value]
 
     @property
     def rho(self) -> Tensor:
@@ -55,6 +67,7 @@ class Setup:
             shape=self.shape,
             span=self.span,
             batch=self.batch,
+            memo=self.memo,
             gradients=gradients,
         )
 

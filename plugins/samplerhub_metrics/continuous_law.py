@@ -82,6 +82,13 @@ def continuous_law(process: ReverseProcess, tolerance: float = 1e-4) -> Continuo
         NotFinite: Mass leaves the grid, or the finest grid does not reach the tolerance.
     """
     grid = _Grid.of(process)
+    return process.setup.once(
+        ("continuous law", tuple(process.v.tolist()), tolerance), lambda: _refined(process, grid, tolerance)
+    )
+
+
+def _refined(process: ReverseProcess, grid: _Grid, tolerance: float) -> ContinuousLaw:
+    """Solve on finer and finer cells until the divergences agree."""
     before, coarse = None, _solve(process, grid, CELLS, STEPS)
     for level in range(1, LEVELS + 1):
         fine = _solve(process, grid, CELLS * 2**level, STEPS * 2**level)

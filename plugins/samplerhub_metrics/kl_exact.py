@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from samplerhub import Component, Estimate, Evidence, Law, Need, Point, Setup, exact_law
+from samplerhub import Component, Estimate, Evidence, ExactLaw, Law, Need, Point, Setup, exact_law
 from samplerhub.errors import Mismatch
 
 FINENESSES = (0.5, 1.0, 1.4, 2.0, 2.8, 4.0)
@@ -58,7 +58,7 @@ class KLExact(Component):
         """
         assert setup.target is not None
         last = len(setup.times) - 1
-        exact_law(setup).laws([last], FINENESSES[0])[-1].kl(setup.target, self.direction)
+        _laws(setup, (last,), FINENESSES[0])[-1].kl(setup.target, self.direction)
 
     def __call__(self, evidence: Evidence) -> Estimate:
         """Return the divergence at the end of the run, and along its path where one is recorded.
@@ -67,14 +67,14 @@ class KLExact(Component):
             Mismatch: The law cannot be had.
         """
         setup = evidence.setup
-        target, exact = setup.target, exact_law(setup)
+        target, exact = setup.target, _exact_law(setup)
         assert target is not None
         at = setup.path or (len(setup.times) - 1,)
         laws: Sequence[Law] = ()
         value, error, changed = math.inf, math.inf, math.inf
         for fineness in FINENESSES:
             try:
-                finer = exact.laws(at, fineness)
+                finer = _laws(setup, at, fineness)
             except Mismatch:  # too many nodes: what there is has to do, and its error says so
                 if not laws:
                     raise
@@ -91,3 +91,12 @@ class KLExact(Component):
             curve=tuple(curve),
             details={"method": "exact law", "law": exact.method, "error": error if math.isfinite(error) else "unknown"},
         )
+
+
+def _exact_law(setup: Setup) -> ExactLaw:
+    return setup.once("exact law", lambda: exact_law(setup))
+
+
+def _laws(setup: Setup, at: tuple[int, ...], fineness: float) -> Sequence[Law]:
+    """Return the laws at those times, computed once for all who ask."""
+    return setup.once(("exact law", at, fineness), lambda: _exact_law(setup).laws(at, fineness))
