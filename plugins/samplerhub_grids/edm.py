@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from samplerhub import Component, Problem, rho, time_at
-from samplerhub.errors import InvalidSetting
+from samplerhub_grids.spaced import SpacedGrid
 
 
-class EDMGrid(Component):
+class EDMGrid(SpacedGrid):
     r"""Uniform in a root of the noise level, rho^(1/exponent), for any process.
 
         rho_i = (rho_max^(1/p) + i/N (rho_min^(1/p) - rho_max^(1/p)))^p,    t_i = t(rho_i),    i = 0, ..., N
@@ -25,14 +23,10 @@ class EDMGrid(Component):
     exponent: float = Field(7.0, gt=0)
     """p: 1 is uniform in the noise level, larger puts more steps at low noise."""
 
-    def __call__(self, problem: Problem, steps: int) -> Tensor:
-        """Return steps + 1 times, strictly decreasing, shape (steps + 1,)."""
-        if steps < 1:
-            raise InvalidSetting(f"a grid of {steps} steps is not possible; give 1 or more")
-        p, (t_min, t_max) = self.exponent, problem.span
-        start, end = (rho(problem.process, t) ** (1 / p) for t in (t_max, t_min))
-        times = torch.empty(steps + 1, dtype=torch.float64)
-        times[0], times[-1] = t_max, t_min
-        i = torch.arange(1, steps, dtype=torch.float64)
-        times[1:-1] = time_at(problem.process, (start + i / steps * (end - start)) ** p)
-        return times
+    def variable(self, rho: Tensor) -> Tensor:
+        """Return rho^(1/p)."""
+        return rho ** (1 / self.exponent)
+
+    def level(self, v: Tensor) -> Tensor:
+        """Return v^p."""
+        return v**self.exponent

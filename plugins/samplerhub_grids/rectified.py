@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from samplerhub import Component, Problem, rho, time_at
-from samplerhub.errors import InvalidSetting
+from samplerhub_grids.spaced import SpacedGrid
 
 
-class Rectified(Component):
+class Rectified(SpacedGrid):
     r"""Uniform in the time u = rho/(rho + center) of the straight path from data to noise of that scale.
 
         rho_i = center u_i/(1 - u_i),    u_i = u_0 + i/N (u_N - u_0),    t_i = t(rho_i),    i = 0, ..., N
@@ -25,14 +23,10 @@ class Rectified(Component):
     center: float = Field(0.3, gt=0)
     """Noise level in the middle of the grid."""
 
-    def __call__(self, problem: Problem, steps: int) -> Tensor:
-        """Return steps + 1 times, strictly decreasing, shape (steps + 1,)."""
-        if steps < 1:
-            raise InvalidSetting(f"a grid of {steps} steps is not possible; give 1 or more")
-        c, (t_min, t_max) = self.center, problem.span
-        start, end = (level / (level + c) for level in rho(problem.process, [t_max, t_min]).tolist())
-        times = torch.empty(steps + 1, dtype=torch.float64)
-        times[0], times[-1] = t_max, t_min
-        u = start + torch.arange(1, steps, dtype=torch.float64) / steps * (end - start)
-        times[1:-1] = time_at(problem.process, c * u / (1 - u))
-        return times
+    def variable(self, rho: Tensor) -> Tensor:
+        """Return rho/(rho + center)."""
+        return rho / (rho + self.center)
+
+    def level(self, v: Tensor) -> Tensor:
+        """Return center v/(1 - v)."""
+        return self.center * v / (1 - v)

@@ -16,9 +16,9 @@ class VPCosine(TimedProcess):
         theta(t) = pi/2 (t + offset)/(1 + offset),    theta_0 = theta(0)
         alpha = cos(theta)/cos(theta_0),    sigma = sqrt(sin(theta - theta_0) sin(theta + theta_0))/cos(theta_0)
 
-    alpha(0) = 1, as in the paper, where alpha-bar = f(t)/f(0); some codes leave the division out, and have a noise level
-    of 0.0125 at time 0. At t = 1 no data are left and the noise level is infinite: DPM-Solver starts at 0.9946, where it
-    is 118.8.
+    alpha(0) = 1, as in the paper, where alpha-bar = f(t)/f(0); some codes leave the division out, and have a noise
+    level of 0.0125 at time 0. At t = 1 no data are left and the noise level is infinite: DPM-Solver starts at 0.9946,
+    where it is 118.8.
 
     References:
         Improved Denoising Diffusion Probabilistic Models (Nichol and Dhariwal, 2021), arXiv:2102.09672, eq. 17

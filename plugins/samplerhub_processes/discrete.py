@@ -29,9 +29,9 @@ class Discrete(TabledProcess):
 
     The file holds numbers (a JSON list, a .npy vector, a text), or is the scheduler_config.json of a pipeline of
     diffusers: trained_betas, or beta_schedule linear, scaled_linear or squaredcos_cap_v2 with num_train_timesteps,
-    beta_start and beta_end, and rescale_betas_zero_snr. All is computed in float64, where diffusers takes float32. First
-    rows without noise (alpha-bar 1) and last rows without data (alpha-bar 0, "zero terminal SNR") have no noise level
-    that a process can have: they are left out, and the other rows keep their times.
+    beta_start and beta_end, and rescale_betas_zero_snr. All is computed in float64, where diffusers takes float32.
+    First rows without noise (alpha-bar 1) and last rows without data (alpha-bar 0, "zero terminal SNR") have no noise
+    level that a process can have: they are left out, and the other rows keep their times.
 
     References:
         Denoising Diffusion Probabilistic Models (Ho, Jain and Abbeel, 2020), arXiv:2006.11239

@@ -17,8 +17,8 @@ class IDDPM(TabledProcess):
         u_M = 0,    u_(j-1) = sqrt((u_j^2 + 1)/max(abar_(j-1)/abar_j, floor) - 1),    j = M, ..., 1
         abar_j = sin^2(pi/2 j/(M (1 + offset))),    rho_t = u_(M - t),    t = 1, ..., M
 
-    The rows are EDM's, counted from the data; between them log rho is interpolated monotonically over log t. Sampling
-    starts at u_8 = 80.8 (t = 992) as in EDM; the last row has u_0 = 2.0e4.
+    The rows are EDM's, counted from the data; between them log rho is interpolated monotonically over log t. But for
+    the last row, u_0 = 2.0e4, they are those of `vp-cosine` at t/M. Sampling starts at u_8 = 80.2 (t = 992), as in EDM.
 
     References:
         Improved Denoising Diffusion Probabilistic Models (Nichol and Dhariwal, 2021), arXiv:2102.09672

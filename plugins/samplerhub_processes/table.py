@@ -66,7 +66,8 @@ class TabledProcess(Component, ABC):
         i = torch.searchsorted(knots, u.detach().contiguous(), right=True).clamp(1, len(knots) - 1) - 1
         a, b, c, d = cubics[:, i]
         h = u - knots[i]
-        return (((a * h + b) * h + c) * h + d).exp()
+        log_rho: Tensor = ((a * h + b) * h + c) * h + d
+        return log_rho.exp()
 
     @cached_property
     def _levels(self) -> tuple[int, Tensor]:

@@ -1,0 +1,93 @@
+"""A grid that is given, node by node."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+
+from samplerhub import Component, Problem, read_numbers, rho, time_at
+from samplerhub.errors import InvalidSetting
+from samplerhub_grids.spaced import between, equal_steps
+
+CLOSE = 1e-4
+"""How far the ends may be from those of the span, relatively: published tables have few digits."""
+
+
+class Explicit(Component):
+    r"""Given nodes, from the largest noise level to the smallest.
+
+        t_i = nodes_i,    i = 0, ..., N
+
+    The nodes are times or noise levels; they begin and end where the run does. For another number of steps than there
+    are between the nodes, log rho is interpolated linearly over i/N, as is done with published schedules of ten steps.
+    Without any nodes this gives `exponential`.
+
+    References:
+        Align Your Steps: Optimizing Sampling Schedules in Diffusion Models (Sabour, Fidler and Kreis, 2024),
+        arXiv:2404.14507
+    """
+
+    nodes: tuple[float, ...] = ()
+    """The nodes, decreasing."""
+    file: Path | None = None
+    """A file with the nodes, in place of `nodes`: a JSON list, the .npy file of a vector, or a text."""
+    unit: Literal["t", "rho"] = "t"
+    """What the numbers are: times of the process, or noise levels rho = sigma/alpha."""
+
+    @model_validator(mode="after")
+    def _given_once(self) -> Self:
+        if self.nodes and self.file is not None:
+            raise ValueError("nodes are given, and a file of nodes: give one of them")
+        return self
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the nodes as float64."""
+        return hashlib.sha256(struct.pack(f"<{len(self._nodes)}d", *self._nodes)).hexdigest()
+
+    def __call__(self, problem: Problem, steps: int) -> Tensor:
+        """Return steps + 1 times, strictly decreasing, shape (steps + 1,)."""
+        places = equal_steps(0, 1, steps)[1:-1]
+        inner = self._inner(problem)
+        if len(inner) == steps - 1:
+            return between(problem, inner)
+        log_rho = rho(problem.process, between(problem, inner)).log()
+        places = places * (len(log_rho) - 1)
+        i = places.floor().long().clamp(max=len(log_rho) - 2)
+        levels = torch.lerp(log_rho[i], log_rho[i + 1], places - i).exp()
+        return between(problem, time_at(problem.process, levels))
+
+    def _inner(self, problem: Problem) -> Tensor:
+        """Return the times of the nodes between the first and the last, which are those of the span."""
+        if not self._nodes:
+            return torch.empty(0, dtype=torch.float64)
+        nodes = torch.tensor(self._nodes, dtype=torch.float64)
+        if len(nodes) < 2 or not bool((nodes.diff() < 0).all()) or not bool((nodes > 0).all()):
+            raise InvalidSetting(f"the nodes {_short(self._nodes)} must be two or more, positive and decreasing")
+        t_min, t_max = problem.span
+        ends = torch.tensor([t_max, t_min], dtype=torch.float64)
+        ends = rho(problem.process, ends) if self.unit == "rho" else ends
+        if not torch.allclose(nodes[[0, -1]], ends, rtol=CLOSE, atol=0):
+            raise InvalidSetting(
+                f"the nodes {_short(self._nodes)} go from {self.unit} = {nodes[0]:g} to {nodes[-1]:g}, and the run "
+                f"from {ends[0]:g} to {ends[1]:g}: set the ends of the process to those of the nodes, with --process.t-max "
+                "and --process.t-min, or leave a node out"
+            )
+        inner = nodes[1:-1]
+        return time_at(problem.process, inner) if self.unit == "rho" else inner
+
+    @cached_property
+    def _nodes(self) -> tuple[float, ...]:
+        return self.nodes if self.file is None else tuple(read_numbers(self.file))
+
+
+def _short(nodes: tuple[float, ...]) -> str:
+    shown = [f"{node:g}" for node in nodes]
+    return ", ".join(shown if len(shown) <= 4 else [*shown[:2], "...", *shown[-1:]])
