@@ -77,8 +77,8 @@ class Explicit(Component):
         if not torch.allclose(nodes[[0, -1]], ends, rtol=CLOSE, atol=0):
             raise InvalidSetting(
                 f"the nodes {_short(self._nodes)} go from {self.unit} = {nodes[0]:g} to {nodes[-1]:g}, and the run "
-                f"from {ends[0]:g} to {ends[1]:g}: set the ends of the process to those of the nodes, with --process.t-max "
-                "and --process.t-min, or leave a node out"
+                f"from {ends[0]:g} to {ends[1]:g}: begin and end at the nodes, with --{self.unit}-max {nodes[0]:g} "
+                f"--{self.unit}-min {nodes[-1]:g}"
             )
         inner = nodes[1:-1]
         return time_at(problem.process, inner) if self.unit == "rho" else inner

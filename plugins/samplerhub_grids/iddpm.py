@@ -38,7 +38,7 @@ class IDDPMGrid(Cosine):
         scale = math.pi / 2 / (1 + self.offset)
         ends = self.rows * (1 - self.variable(rho(problem.process, [t_max, t_min])) / scale)
         whole = ends.round()
-        first, last = torch.where((ends - whole).abs() < 1e-6, whole, ends).tolist()
+        first, last = torch.where((ends - whole).abs() < 1e-3, whole, ends).tolist()
         j = equal_steps(first, last, steps)
         rounded = torch.cat([j[:1], (j[1:-1] + 0.5).floor(), j[-1:]])
         if bool((rounded.diff() > 0).all()):
