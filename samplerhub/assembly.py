@@ -6,18 +6,22 @@ What a `RunConfig` leaves open is filled in by `complete`: from what the target 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from samplerhub.capabilities import PLAYERS, Suggests
-from samplerhub.component import numbered
-from samplerhub.config import NUMBERS, RUN_ROLES, SETTINGS, Choice, RunConfig
+from samplerhub.component import Part, held, numbered
+from samplerhub.config import NUMBERS, RUN_ROLES, SETTINGS, Choice, RunConfig, part_of
 from samplerhub.errors import BrokenPlugin, InvalidSetting
-from samplerhub.explain import explain
-from samplerhub.manifest import Manifest, environment, record
+from samplerhub.explain import explain, option
+from samplerhub.manifest import ComponentRecord, Manifest, environment, record
+from samplerhub.nesting import with_all_parts, with_parts
 from samplerhub.registry import OWN, Registry
 from samplerhub.shorthand import written_out
 
@@ -40,10 +44,9 @@ def complete(config: RunConfig, registry: Registry) -> RunConfig:
     for metric in metrics:
         if metric.name is None:
             raise InvalidSetting("a metric has fields but no name: name it with --metric")
+    config = with_all_parts(config.model_copy(update={"components": components, "metrics": metrics}), registry)
     return config.model_copy(
         update={
-            "components": components,
-            "metrics": metrics,
             "samples": int(suggestions.values.get("samples", SAMPLES)) if config.samples is None else config.samples,
             "steps": STEPS if (config.steps, config.nfe) == (None, None) else config.steps,
             "seed": SEED if config.seed is None else config.seed,
@@ -80,7 +83,7 @@ def named_choice(
         found = registry.find(role, name, prefer=[suggestions.distribution, OWN])
     else:
         found = registry.default(role)
-    return Choice(name=registry.spelled(found), fields=choice.fields)
+    return choice.model_copy(update={"name": registry.spelled(found)})
 
 
 def assemble(config: RunConfig, registry: Registry) -> Experiment:
@@ -102,18 +105,58 @@ def assemble(config: RunConfig, registry: Registry) -> Experiment:
     return Experiment(**components, metrics=metrics, **settings)
 
 
-def build(role: str, choice: Choice, registry: Registry) -> BaseModel:
-    """Make the component that is chosen."""
-    name = str(named_choice(role, choice, registry).name)
+def build(role: str, choice: Choice, registry: Registry, where: str = "") -> BaseModel:
+    """Make the component that is chosen, its parts first.
+
+    Args:
+        role: What it plays.
+        choice: Its name, fields and parts.
+        registry: What is installed.
+        where: The words before its fields on the command line, ``model.base`` for a part; the role by default.
+    """
+    where = where or role
+    choice = with_parts(role, named_choice(role, choice, registry), registry, where=where)
+    name = str(choice.name)
     component = registry.load(role, name)
+    marks = held(component, Part)
+    made_of: dict[str, object] = {
+        field: build(marks[field].role, part, registry, part_of(where, field)) if field in marks else part.name
+        for field, part in choice.parts.items()
+    }
+    functions = {field: imported(path, option(where, field)) for field, path in choice.imports.items()}
     try:
-        made = component.model_validate(choice.fields)
+        made = component.model_validate({**choice.fields, **made_of, **functions})
     except ValidationError as error:
-        raise InvalidSetting(explain(error, component, role, name)) from error
+        raise InvalidSetting(explain(error, component, role, name, where)) from error
     if not isinstance(made, PLAYERS[role]):
         expected = " or ".join(protocol.__name__ for protocol in PLAYERS[role])
         raise BrokenPlugin(f"{role} {name!r} of {registry.find(role, name).source} is no {expected}")
     return made
+
+
+def imported(path: str, said: str) -> object:
+    """Import what an option names, "package.module:attribute"; modules of the working directory are found last.
+
+    Args:
+        path: What to import.
+        said: The option, for the error.
+
+    Raises:
+        InvalidSetting: There is no such module or attribute.
+    """
+    module, _, names = path.partition(":")
+    if not (module and names):
+        raise InvalidSetting(f"{said}: {path!r} is not allowed: package.module:attribute is expected")
+    sys.path.append(os.getcwd())
+    try:
+        found: object = import_module(module)
+        for name in names.split("."):
+            found = getattr(found, name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise InvalidSetting(f"{said}: {path!r} cannot be imported: {error}") from error
+    finally:
+        sys.path.pop()
+    return found
 
 
 def metric_keys(config: RunConfig) -> list[str]:
@@ -126,33 +169,32 @@ def named(manifest: Manifest, config: RunConfig) -> Manifest:
     return manifest.model_copy(
         update={
             "components": {
-                role: record.model_copy(update={"name": config.components[role].name})
-                for role, record in manifest.components.items()
+                role: _with_names(record, config.components[role]) for role, record in manifest.components.items()
             },
             "metrics": {
-                key: record.model_copy(update={"name": metric.name})
+                key: _with_names(record, metric)
                 for (key, record), metric in zip(manifest.metrics.items(), config.metrics or ())
             },
         }
     )
 
 
+def _with_names(record: ComponentRecord, choice: Choice) -> ComponentRecord:
+    parts = {field: _with_names(part, choice.parts.get(field, Choice())) for field, part in record.parts.items()}
+    return record.model_copy(update={"name": choice.name, "parts": parts})
+
+
 def differences(before: Manifest, config: RunConfig, experiment: Experiment) -> list[str]:
     """Say what may make a rerun differ from its manifest though the settings are the same."""
-    lines = []
+    lines: list[str] = []
     same = set()
     for role, then in before.components.items():
         choice, now = config.components[role], record(getattr(experiment, role))
-        if _plain(choice.name) != _plain(then.name) and now.target != then.target:
+        if _replaced(then, choice, now):
             continue
-        compared = ["target", "distribution", "version"]
-        if now.fields == then.fields:
+        if (now.fields, now.parts.keys()) == (then.fields, then.parts.keys()):
             same.add(role)
-            compared.append("digest")
-        for what in compared:
-            old, new = getattr(then, what), getattr(now, what)
-            if old != new:
-                lines.append(f"{role} {then.name!r}: {what} is {new}, the manifest has {old}")
+        lines += _changes(role, then, choice, now)
     today = environment()
     for what in ("python", "torch", "machine", "threads"):
         old = before.environment.get(what)
@@ -164,6 +206,24 @@ def differences(before: Manifest, config: RunConfig, experiment: Experiment) -> 
     if comparable and times != before.times:
         lines.append(f"grid {config.components['grid'].name!r} gives other times than the manifest has")
     return lines
+
+
+def _replaced(then: ComponentRecord, choice: Choice, now: ComponentRecord) -> bool:
+    """Say whether another component was chosen, which needs no warning."""
+    return _plain(choice.name) != _plain(then.name) and now.target != then.target
+
+
+def _changes(where: str, then: ComponentRecord, choice: Choice, now: ComponentRecord) -> Iterator[str]:
+    """Say how a component and its parts differ from those of the same names and fields in the manifest."""
+    compared = ("target", "distribution", "version", *(("digest",) if now.fields == then.fields else ()))
+    for what in compared:
+        old, new = getattr(then, what), getattr(now, what)
+        if old != new:
+            yield f"{where} {then.name!r}: {what} is {new}, the manifest has {old}"
+    for field in then.parts.keys() & now.parts.keys():
+        part, chosen, made = then.parts[field], choice.parts.get(field, Choice()), now.parts[field]
+        if not _replaced(part, chosen, made):
+            yield from _changes(part_of(where, field), part, chosen, made)
 
 
 def _plain(name: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from samplerhub.component import Part, held
 from samplerhub.errors import InvalidSetting, UnknownComponent, UnusableFile
 from samplerhub.manifest import ComponentRecord, Manifest
 from samplerhub.plugin import ROLES
@@ -31,12 +32,24 @@ class Choice(BaseModel):
 
     name: str | None = None
     fields: dict[str, JsonValue] = {}
+    parts: dict[str, Choice] = {}
+    """Components that it is made of, by field."""
+    imports: dict[str, str] = {}
+    """Functions to import for its fields, "module:attribute": only the command line says so, never a file."""
 
     def over(self, base: Choice) -> Choice:
-        """Return this choice where it says something, the other elsewhere; fields stay with their name."""
+        """Return this choice where it says something, the other elsewhere; fields and parts stay with their name."""
         if self.name not in (None, base.name):
             return self
-        return Choice(name=base.name, fields={**base.fields, **self.fields})
+        parts = {field: part for field, part in base.parts.items() if field not in self.fields}
+        for field, part in self.parts.items():
+            parts[field] = part.over(parts.get(field, Choice()))
+        return Choice(
+            name=base.name,
+            fields={**base.fields, **self.fields},
+            parts=parts,
+            imports={**base.imports, **self.imports},
+        )
 
 
 class RunConfig(BaseModel):
@@ -116,6 +129,11 @@ class RunConfig(BaseModel):
 
         Components are found by their registered names, those of the recorded distribution first; nothing is imported on
         a file's word.
+
+        Args:
+            manifest: The record of a run.
+            registry: What is installed.
+            chosen: Roles, or parts such as ``model.base``, for which something else is chosen.
         """
         needed = [
             role for role in RUN_ROLES if role not in chosen and (role != "features" or role in manifest.components)
@@ -123,7 +141,7 @@ class RunConfig(BaseModel):
         for role in needed:
             if role not in manifest.components:
                 raise InvalidSetting(f"the manifest has no {role}, and a run needs one: choose it with --{role}")
-        recorded = partial(_recorded, registry)
+        recorded = partial(_recorded, registry, chosen)
         metrics = None if "metric" in chosen else tuple(recorded("metric", m) for m in manifest.metrics.values())
         return cls(
             components={role: recorded(role, manifest.components[role]) for role in needed},
@@ -159,25 +177,51 @@ def _kind(setting: str) -> tuple[tuple[type, ...], str]:
 
 
 def _choice(role: str, data: object, where: str) -> Choice:
+    return choice_of(data, f"{where}: {role}")
+
+
+def choice_of(data: object, where: str) -> Choice:
+    """Return the choice that a name means, or a table with a name and fields.
+
+    Raises:
+        InvalidSetting: It is neither, or a field has a value that is not plain data.
+    """
     if isinstance(data, str):
         return Choice(name=data)
     if not (isinstance(data, dict) and isinstance(data.get("name", ""), str)):
-        raise InvalidSetting(f"{where}: {role} = {data!r}: expected a name, or a table with a name and fields")
+        raise InvalidSetting(f"{where} = {data!r}: expected a name, or a table with a name and fields")
     try:
         return Choice(name=data.get("name"), fields={key: value for key, value in data.items() if key != "name"})
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidSetting(
-            f"{where}: {role}.{first['loc'][1]}: {first['input']} is not allowed: "
+            f"{where}.{first['loc'][1]}: {first['input']} is not allowed: "
             "a number, a text, true or false is expected, or lists or tables of them"
         ) from error
 
 
-def _recorded(registry: Registry, role: str, component: ComponentRecord) -> Choice:
+def _recorded(
+    registry: Registry, chosen: Collection[str], role: str, component: ComponentRecord, where: str = ""
+) -> Choice:
+    where = where or role
     if component.name is None:
         raise UnknownComponent(
-            f"the manifest's {role} {component.target} was made in Python and has no name in the registry, and "
-            f"nothing is imported on a file's word: rerun it from Python, or choose another with --{role}"
+            f"the manifest's {where} {component.target} was made in Python and has no name in the registry, and "
+            f"nothing is imported on a file's word: rerun it from Python, or choose another with --{where}"
         )
-    found = registry.find(role, component.name, prefer=[component.distribution])
-    return Choice(name=registry.spelled(found), fields=component.fields)
+    name = registry.spelled(registry.find(role, component.name, prefer=[component.distribution]))
+    if not component.parts:
+        return Choice(name=name, fields=component.fields)
+    marks, parts = held(registry.load(role, name), Part), {}
+    for field, part in component.parts.items():
+        there = part_of(where, field)
+        if field not in marks:
+            raise UnknownComponent(f"the manifest's {there} cannot be made: {role} {name!r} has no such part any more")
+        if there not in chosen:
+            parts[field] = _recorded(registry, chosen, marks[field].role, part, there)
+    return Choice(name=name, fields=component.fields, parts=parts)
+
+
+def part_of(where: str, field: str) -> str:
+    """Return the words before the fields of a part on the command line: ``model.base``."""
+    return f"{where}.{field.replace('_', '-')}"

@@ -27,28 +27,36 @@ WANTED = {
 """What is allowed, by pydantic's type of error; the rest speak for themselves."""
 
 
-def option(role: str, field: str) -> str:
+def option(prefix: str, field: str) -> str:
     """Return the long option that sets a field."""
-    return f"--{role}.{field.replace('_', '-')}"
+    return f"--{prefix}.{field.replace('_', '-')}"
 
 
-def explain(error: ValidationError, component: type[BaseModel], role: str, name: str) -> str:
-    """Return a line for each thing wrong: the option, its value, what is allowed."""
-    return "\n".join(dict.fromkeys(_line(detail, component, role, name) for detail in error.errors()))
+def explain(error: ValidationError, component: type[BaseModel], role: str, name: str, prefix: str = "") -> str:
+    """Return a line for each thing wrong: the option, its value, what is allowed.
+
+    Args:
+        error: What pydantic found.
+        component: The class whose fields they are.
+        role: Its role.
+        name: Its name.
+        prefix: The words before its fields, ``model.base`` for a part; the role by default.
+    """
+    return "\n".join(dict.fromkeys(_line(d, component, role, name, prefix or role) for d in error.errors()))
 
 
-def _line(detail: ErrorDetails, component: type[BaseModel], role: str, name: str) -> str:
+def _line(detail: ErrorDetails, component: type[BaseModel], role: str, name: str, prefix: str) -> str:
     kind, where = detail["type"], detail["loc"]
     if not where:
-        return f"--{role} {name}: {_said(detail)}"
+        return f"--{prefix} {name}: {_said(detail)}"
     field = str(where[0])
     if kind == "extra_forbidden":
         hint = among(field, component.model_fields, "fields:")
-        return f"{option(role, field)}: {role} {name!r} has no field {field!r}{hint}"
+        return f"{option(prefix, field)}: {role} {name!r} has no field {field!r}{hint}"
     if kind == "missing":
-        return f"{option(role, field)}: {role} {name!r} needs it, and there is no default"
+        return f"{option(prefix, field)}: {role} {name!r} needs it, and there is no default"
     inside = "".join(f"[{part}]" for part in where[1:] if isinstance(part, int))
-    return f"{option(role, field)}{inside}: {detail['input']!s} is not allowed: {_said(detail)}"
+    return f"{option(prefix, field)}{inside}: {detail['input']!s} is not allowed: {_said(detail)}"
 
 
 def _said(detail: ErrorDetails) -> str:

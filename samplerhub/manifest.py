@@ -11,6 +11,7 @@ from importlib import metadata
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from samplerhub.capabilities import HasDigest
+from samplerhub.component import parts, target_of
 
 
 class ComponentRecord(BaseModel):
@@ -25,6 +26,8 @@ class ComponentRecord(BaseModel):
     distribution: str | None
     version: str | None
     fields: dict[str, JsonValue]
+    parts: dict[str, ComponentRecord] = {}
+    """The components that it is made of, by field."""
     digest: str | None = None
     """Hash of the files that it read."""
 
@@ -93,14 +96,16 @@ class Manifest(BaseModel):
 
 
 def record(component: object) -> ComponentRecord:
-    """Return what can be said of any component: where its class lives, the distribution, and its fields."""
+    """Return what can be said of any component: where its class lives, the distribution, its fields and its parts."""
     cls = type(component)
+    made_of = parts(component)
     distribution = _distribution(cls.__module__.partition(".")[0])
     return ComponentRecord(
-        target=f"{cls.__module__}:{cls.__qualname__}",
+        target=target_of(cls),
         distribution=distribution,
         version=metadata.version(distribution) if distribution else None,
-        fields=component.model_dump(mode="json") if isinstance(component, BaseModel) else {},
+        fields=component.model_dump(mode="json", exclude=set(made_of)) if isinstance(component, BaseModel) else {},
+        parts={field: record(part) for field, part in made_of.items()},
         digest=component.digest if isinstance(component, HasDigest) else None,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
@@ -131,6 +132,17 @@ class Registry:
         name = component.entry.name
         names = (name, f"{component.distribution}:{name}", f"{component.plugin}:{name}")
         return next((n for n in names if self._offered(component.entry.role, n) == [component]), names[1])
+
+    def name_of(self, role: str, component: type) -> str | None:
+        """Return the name that finds a class that has been imported; None if no plugin offers it."""
+        for registered in self.entries(role):
+            module, _, path = registered.entry.target.partition(":")
+            found: object = sys.modules.get(module)
+            for attribute in path.split("."):
+                found = getattr(found, attribute, None)
+            if found is component:
+                return self.spelled(registered)
+        return None
 
     def _offered(self, role: str, name: str) -> list[Registered]:
         source, _, plain = name.rpartition(":")

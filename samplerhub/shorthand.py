@@ -13,7 +13,7 @@ def written_out(config: RunConfig, registry: Registry) -> RunConfig:
     Raises:
         InvalidSetting: Two metrics ask for two kinds of features.
     """
-    components = {role: _read_from_file(role, choice, registry) for role, choice in config.components.items()}
+    components = {role: read_from_file(role, choice, registry) for role, choice in config.components.items()}
     metrics, features = [], components.get("features", Choice())
     for metric in config.metrics or ():
         base, _, embedding = str(metric.name).rpartition("-")
@@ -34,7 +34,7 @@ def _has(registry: Registry, role: str, name: str | None) -> bool:
     return any(registered.entry.name == name for registered in registry.entries(role))
 
 
-def _read_from_file(role: str, choice: Choice, registry: Registry) -> Choice:
+def read_from_file(role: str, choice: Choice, registry: Registry) -> Choice:
     """Return the component that reads the file that a choice names, or the choice as it is."""
     for registered in registry.entries(role):
         for ending, field in registered.entry.files:

@@ -476,7 +476,7 @@ def test_a_bare_option_that_two_components_have_is_ambiguous() -> None:
     with pytest.raises(InvalidSetting, match=r"--word is ambiguous: write --grid\.word or --sampler\.word"):
         options.check(scan(["--word", "x"]))
     options.check(scan(["--grid.word", "x", "--steps", "3"]))
-    assert options.fields({"grid__word": "x"}, "grid") == {"word": "x"}
+    assert options.choice({"grid__word": "x"}, "grid").fields == {"word": "x"}
 
 
 @pytest.mark.parametrize(("value", "stderr", "text"), [

@@ -11,6 +11,8 @@ import typer
 from pydantic import BaseModel, JsonValue
 
 from samplerhub.cli.fields import described, value_of
+from samplerhub.component import Imported, Part, held
+from samplerhub.config import Choice, part_of
 from samplerhub.errors import InvalidSetting, UnknownComponent
 from samplerhub.plugin import ROLES
 from samplerhub.registry import Registry, among, did_you_mean
@@ -93,6 +95,16 @@ class FieldOption:
         return f"--{self.field.replace('_', '-')}"
 
     @property
+    def part(self) -> bool:
+        """Whether it chooses a component."""
+        return self.field in held(self.chosen.component, Part)
+
+    @property
+    def imported(self) -> bool:
+        """Whether it names a function to import."""
+        return self.field in held(self.chosen.component, Imported)
+
+    @property
     def long(self) -> str:
         """The full form, ``--sampler.order``."""
         return f"--{self.chosen.prefix}.{self.field.replace('_', '-')}"
@@ -106,7 +118,7 @@ class FieldOption:
 class FieldOptions:
     """The options of the chosen components: always the long form, the bare one where only one of them has the field."""
 
-    def __init__(self, chosen: Sequence[Chosen], reserved: Iterable[str]) -> None:
+    def __init__(self, chosen: Sequence[Chosen], reserved: Iterable[str] = ()) -> None:
         self.options = [FieldOption(one, field) for one in chosen for field in described(one.component)]
         self._reserved = set(reserved)
         self._owners: dict[str, list[FieldOption]] = {}
@@ -134,20 +146,41 @@ class FieldOptions:
     def parameters(self) -> list[inspect.Parameter]:
         """Return the options as parameters for typer, a help panel for each component."""
         short = [
-            parameter(f"{option.parameter}__bare", str | None, typer.Option(option.bare, hidden=True))
+            parameter(f"bare__{option.parameter}", str | None, typer.Option(option.bare, hidden=True))
             for option in self._bare
         ]
         return [*map(self._parameter, self.options), *short]
 
-    def fields(self, values: Mapping[str, Any], prefix: str) -> dict[str, JsonValue]:
-        """Return what was given for the fields of one component."""
-        fields = {}
+    def choice(self, values: Mapping[str, Any], prefix: str, name: str | None = None) -> Choice:
+        """Return what was given for the fields of one component, and for those of its parts.
+
+        Args:
+            values: The command's parameters.
+            prefix: The words before the component's fields.
+            name: Its name.
+        """
+        fields: dict[str, JsonValue] = {}
+        parts: dict[str, Choice] = {}
+        imports: dict[str, str] = {}
         for option in self.options:
-            text = values.get(option.parameter, None)
-            text = values.get(f"{option.parameter}__bare") if text is None else text
-            if option.chosen.prefix == prefix and text is not None:
+            if option.chosen.prefix != prefix:
+                continue
+            text = values.get(option.parameter)
+            text = values.get(f"bare__{option.parameter}") if text is None else text
+            if option.part and (text is None or text.lower() != "none"):
+                part = self.choice(values, part_of(prefix, option.field), text)
+                parts |= {option.field: part} if part != Choice() else {}
+            elif option.imported and text is not None:
+                imports[option.field] = text
+            elif text is not None:
                 fields[option.field] = value_of(text, option.chosen.component.model_fields[option.field])
-        return fields
+        return Choice(name=name, fields=fields, parts=parts, imports=imports)
+
+    def values(self, given: Scan) -> dict[str, str]:
+        """Return the names of parts as the command's parameters, before typer has read them."""
+        texts = {option.parameter: given.last(option.long) for option in self.options if option.part}
+        bare = {f"bare__{option.parameter}": given.last(option.bare) for option in self._bare if option.part}
+        return {parameter: text for parameter, text in {**texts, **bare}.items() if text is not None}
 
     def _unknown(self, name: str, known: Collection[str]) -> str:
         prefix = name.rpartition(".")[0]

@@ -16,7 +16,7 @@ from samplerhub.assembly import assemble, complete, differences, named
 from samplerhub.capabilities import Budgeted
 from samplerhub.cli.figures import in_words
 from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
-from samplerhub.cli.selection import Selection, select_for_run
+from samplerhub.cli.selection import Selection, laid_over, select_for_run
 from samplerhub.cli.settings import (
     Batch,
     Block,
@@ -36,7 +36,7 @@ from samplerhub.cli.settings import (
     TMax,
     TMin,
 )
-from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
+from samplerhub.config import RUN_ROLES, SETTINGS, RunConfig
 from samplerhub.registry import Registry
 
 if TYPE_CHECKING:
@@ -102,14 +102,7 @@ def with_options(
     selection: Selection, fields: FieldOptions, options: dict[str, Any], settings: dict[str, Any]
 ) -> RunConfig:
     """Return the run with what the command line says on top."""
-    config = selection.config
-    components = {role: Choice(fields=fields.fields(options, role)) for role in RUN_ROLES}
-    prefixes = [one.prefix for one in selection.chosen if one.role == "metric"]
-    metrics = [
-        Choice(name=metric.name, fields={**metric.fields, **fields.fields(options, prefix)})
-        for prefix, metric in zip(prefixes, config.metrics or ())
-    ]
-    return RunConfig(components=components, metrics=tuple(metrics), **settings).over(config)
+    return RunConfig(**settings).over(laid_over(selection.config, fields, options))
 
 
 def _run(

@@ -13,8 +13,7 @@ import typer
 
 from samplerhub.assembly import build
 from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
-from samplerhub.cli.selection import select_for_training
-from samplerhub.config import Choice
+from samplerhub.cli.selection import laid_over, select_for_training
 from samplerhub.protocols import Target, Trainer
 from samplerhub.registry import Registry
 
@@ -24,8 +23,8 @@ OPTIONS = ("--target", "--trainer", "--out", "--seed", "--quiet", "--help")
 def train_command(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
     """Return the command with the options of the target and the trainer that the arguments choose."""
     given = scan(arguments)
-    chosen = select_for_training(given, registry)
-    fields = FieldOptions(chosen, reserved=OPTIONS)
+    selection = select_for_training(given, registry)
+    fields = FieldOptions(selection.chosen, reserved=OPTIONS)
     if not given.help:
         fields.check(given)
 
@@ -37,14 +36,13 @@ def train_command(arguments: Sequence[str], registry: Registry) -> Callable[...,
         quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
         **options: Any,
     ) -> None:
-        names = {one.role: one.name for one in chosen}
-        target, trainer = (
-            build(role, Choice(name=name, fields=fields.fields(options, role)), registry)
-            for role, name in names.items()
-        )
+        choices = laid_over(selection.config, fields, options).components
+        target, trainer = (build(role, choices[role], registry) for role in ("target", "trainer"))
         assert isinstance(target, Target)
         assert isinstance(trainer, Trainer)
-        _train(target, trainer, out or Path(f"{names['target'].rpartition(':')[2]}.safetensors"), seed, quiet)
+        _train(
+            target, trainer, out or Path(f"{str(choices['target'].name).rpartition(':')[2]}.safetensors"), seed, quiet
+        )
 
     roles = [role_parameter(role, registry) for role in ("target", "trainer")]
     return extended(train, [*roles, *fields.parameters()])
