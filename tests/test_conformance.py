@@ -8,7 +8,7 @@ import pytest
 
 import samplerhub as sh
 from samplerhub import testing
-from samplerhub.errors import Mismatch, UnusableFile
+from samplerhub.errors import BrokenPlugin, Mismatch, UnusableFile
 from samplerhub.registry import Registered, Registry
 
 REGISTRY = Registry.discover()
@@ -76,7 +76,10 @@ def test_grid(registered: Registered, process: sh.ForwardProcess) -> None:
 @pytest.mark.parametrize("process", PROCESSES)
 @every("prior")
 def test_prior(registered: Registered, process: sh.ForwardProcess) -> None:
-    testing.check_prior(made(registered), process)
+    try:
+        testing.check_prior(made(registered), process)
+    except BrokenPlugin as error:  # a library that an extra brings is not installed
+        pytest.skip(str(error))
 
 
 @every("metric")

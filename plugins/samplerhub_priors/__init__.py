@@ -15,6 +15,12 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "prior",
+            "flow",
+            "samplerhub_priors.flow:FlowPrior",
+            "A normalising flow, fitted to noised data by maximum likelihood.",
+        ),
+        Entry(
+            "prior",
             "gaussian",
             "samplerhub_priors.gaussian:GaussianPrior",
             "Pure noise, x = sigma(t_max) z with z standard normal.",
@@ -25,5 +31,17 @@ def samplerhub_entries() -> list[Entry]:
             "matched",
             "samplerhub_priors.matched:MatchedPrior",
             "The normal law with mean and covariance of the noised target, or off them by as much as is asked for.",
+        ),
+        Entry(
+            "prior",
+            "mixture-fit",
+            "samplerhub_priors.mixture_fit:MixtureFit",
+            "A mixture of Gaussians, fitted to clean data by expectation-maximisation and convolved with the noise.",
+        ),
+        Entry(
+            "prior",
+            "student-t",
+            "samplerhub_priors.student_t:StudentT",
+            "A multivariate Student-t law, fitted to noised data by maximum likelihood.",
         ),
     ]
