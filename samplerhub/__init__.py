@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from samplerhub.capabilities import HasMoments as HasMoments
     from samplerhub.capabilities import HasShape as HasShape
     from samplerhub.capabilities import HasSigmaData as HasSigmaData
+    from samplerhub.capabilities import HasSteps as HasSteps
     from samplerhub.capabilities import HasTable as HasTable
     from samplerhub.capabilities import HeldOut as HeldOut
     from samplerhub.capabilities import Inspects as Inspects
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from samplerhub.law import Law as Law
     from samplerhub.law import LineLaw as LineLaw
     from samplerhub.law import exact_law as exact_law
+    from samplerhub.learning import LearnedNodes as LearnedNodes
+    from samplerhub.learning import learn_grid as learn_grid
     from samplerhub.manifest import Manifest as Manifest
     from samplerhub.measure import Snapshot as Snapshot
     from samplerhub.measure import fits as fits
@@ -98,6 +101,7 @@ _HOMES = {
     "experiment": ("Experiment", "Result"),
     "files": ("read_json", "read_numbers", "read_tensors", "write_tensors"),
     "law": ("ExactLaw", "GaussianLaw", "Law", "LineLaw", "exact_law"),
+    "learning": ("LearnedNodes", "learn_grid"),
     "manifest": ("Manifest",),
     "noise": ("normal", "stream"),
     "plugin": ("ROLES", "Entry", "hookimpl"),
@@ -119,6 +123,7 @@ _HOMES = {
         "HasMoments",
         "HasShape",
         "HasSigmaData",
+        "HasSteps",
         "HasTable",
         "HeldOut",
         "Inspects",

@@ -154,6 +154,16 @@ class HasSigmaData(Protocol):
 
 
 @runtime_checkable
+class HasSteps(Protocol):
+    """A grid of a fixed number of steps, which a budget of evaluations cannot change."""
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        ...
+
+
+@runtime_checkable
 class HasDigest(Protocol):
     """A component that reads files, whose content matters as much as its fields."""
 

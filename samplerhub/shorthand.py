@@ -36,8 +36,8 @@ def _has(registry: Registry, role: str, name: str | None) -> bool:
 
 def read_from_file(role: str, choice: Choice, registry: Registry) -> Choice:
     """Return the component that reads the file that a choice names, or the choice as it is."""
-    for registered in registry.entries(role):
-        for ending, field in registered.entry.files:
-            if str(choice.name).endswith(ending):
-                return Choice(name=registry.spelled(registered), fields={field: choice.name, **choice.fields})
+    readers = [(ending, field, one) for one in registry.entries(role) for ending, field in one.entry.files]
+    for ending, field, one in sorted(readers, key=lambda reader: -len(reader[0])):  # .grid.json before .json
+        if str(choice.name).endswith(ending):
+            return Choice(name=registry.spelled(one), fields={field: choice.name, **choice.fields})
     return choice

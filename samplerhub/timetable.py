@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import samplerhub.process as derived
-from samplerhub.capabilities import Budgeted
+from samplerhub.capabilities import Budgeted, HasSteps
 from samplerhub.errors import InvalidSetting, Mismatch
 from samplerhub.problem import Problem
 from samplerhub.protocols import ForwardProcess, Grid, Sampler
@@ -98,6 +98,13 @@ def _steps_within(nfe: int, problem: Problem, grid: Grid, sampler: Sampler) -> i
     def spends(steps: int) -> int:
         return sampler.evaluations(problem.process, grid(problem, steps))
 
+    if isinstance(grid, HasSteps):
+        if spends(grid.steps) > nfe:
+            raise InvalidSetting(
+                f"nfe = {nfe}: with the {grid.steps} steps of grid {type(grid).__name__}, sampler {name} spends "
+                f"{spends(grid.steps)}"
+            )
+        return grid.steps
     least = spends(1)
     if nfe < least:
         raise InvalidSetting(f"nfe = {nfe}: sampler {name} needs at least {least}")

@@ -72,6 +72,13 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "grid",
+            "learned",
+            "samplerhub_grids.learned:LearnedGrid",
+            "Nodes that were optimised through a sampler, for a given model and number of steps; read from a file.",
+            files=((".grid.json", "file"),),
+        ),
+        Entry(
+            "grid",
             "rectified",
             "samplerhub_grids.rectified:Rectified",
             "Uniform in the time u = rho/(rho + center) of the straight path from data to noise of that scale.",
