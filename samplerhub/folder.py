@@ -33,7 +33,11 @@ class RunFolder:
         """Return the folder of an experiment: the same experiment has the same folder, ``runs/<8 hex>``."""
         if out is None:
             metrics = experiment.metrics if isinstance(experiment.metrics, dict) else {}
-            parts = [experiment.fingerprint(), *(f"{key}={record(m).model_dump_json()}" for key, m in metrics.items())]
+            parts = [
+                experiment.fingerprint(),
+                record(experiment.features).model_dump_json(),
+                *(f"{key}={record(m).model_dump_json()}" for key, m in metrics.items()),
+            ]
             out = Path("runs") / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
         return cls(out)
 

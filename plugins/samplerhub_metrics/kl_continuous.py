@@ -45,11 +45,13 @@ class KLContinuous(Component):
 
         Raises:
             Mismatch: It cannot.
+            NotFinite: It is not resolved.
         """
         can_start(setup)
-        ReverseProcess.of(setup, self.steps)
+        process = ReverseProcess.of(setup, self.steps)
         if not can_be_solved(setup):
             raise Mismatch("the law is known on the line only, for a target and a prior with a density")
+        continuous_law(process, self.tolerance)  # kept for the figure itself
 
     def __call__(self, evidence: Evidence) -> Estimate:
         """Return the divergence at the end of the run, and along its path.

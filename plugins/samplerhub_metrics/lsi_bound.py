@@ -68,10 +68,13 @@ class LSIBound(Component):
 
         Raises:
             Mismatch: It is not.
+            NotFinite: The law in continuous time, which it needs, is not resolved.
         """
         can_start(setup)
         noised_constant(setup, self.constant)
-        self._form(ReverseProcess.of(setup, self.steps))
+        process = ReverseProcess.of(setup, self.steps)
+        if self._form(process) != "exact" and can_be_solved(setup):
+            continuous_law(process)  # kept for the bound itself
 
     def __call__(self, evidence: Evidence) -> Estimate:
         """Return the bound at the end of the run, and along its path.

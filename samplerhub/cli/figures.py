@@ -29,5 +29,6 @@ def in_words(name: str, estimates: Mapping[str, Estimate]) -> str:
         found = tightness(name, estimates)
         ratio = f", {found[1]:.3g} times {found[0]}" if found and math.isfinite(found[1]) else ""
         ratio += ": the run has errors that it does not cover" if found and found[1] < 1 else ""
+        remarks += [str(estimate.details["vacuous"])] if "vacuous" in estimate.details else []
         remarks.insert(0, f"bound on {estimate.bounds}{ratio}")
     return f"{text}  {'; '.join(remarks)}" if remarks else text

@@ -133,7 +133,7 @@ def finding(passed: bool, check: str, about: str, expected: str, outcome: str) -
 def measured(value: float, stderr: float | None) -> str:
     """Return a figure to the digits that its standard error allows: ``0.0123 ± 0.0004``."""
     if stderr is None or not (math.isfinite(value) and math.isfinite(stderr) and stderr > 0):
-        return f"{value:.4g}" if stderr is None else f"{value:.4g} ± {stderr:.2g}"
+        return f"{value:#.4g}".removesuffix(".") if stderr is None else f"{value:.4g} ± {stderr:.2g}"
     digits = 1 - math.floor(math.log10(stderr))
     if 0 <= digits <= 6:
         return f"{value:.{digits}f} ± {stderr:.{digits}f}"
