@@ -24,9 +24,32 @@ BUDGET = (
     "the metric's change is attributed to the three (Shapley values). It takes the options of samplerhub run, and one "
     "--metric."
 )
+LEARN_GRID = (
+    "Find the grid with which a sampler makes the smallest error, for one model and number of steps.\n\n"
+    "The nodes are optimised through the sampler, from the grid that is given, and written to a file that --grid FILE "
+    "reads. The error is the RMS distance to the end of the exact flow; the gain is measured on starting states that "
+    "were held out. It takes the options of samplerhub run."
+)
 TRAIN = (
     "Fit a model to a target, and write its weights to a file.\n\n"
     "A run that was killed is taken up again by the same command."
+)
+
+SHOW = (
+    "Explain a component: its formula and options, where it comes from, how it looks over the noise level.\n\n"
+    "A grid shows the nodes that it has in a run, and takes the options of that run; a process shows alpha, sigma and "
+    "the noise level, a target its log-Sobolev constants. A component's fields are options here as they are in a run: "
+    "samplerhub show grid edm --exponent 3 --steps 5 --process vp."
+)
+CONVERT = (
+    "Write the weights of another project's checkpoint as safetensors.\n\n"
+    "A checkpoint of torch.save that holds tensors and plain values is read as it is. Any other pickle, such as the "
+    "network snapshots of EDM and StyleGAN, is a program, and is refused unless you say --trust-pickle; it is then "
+    "read by an unpickler that builds tensors and calls nothing else. The class, its arguments, sigma_data and "
+    "whatever else is plainly written there go into the file's header. The architecture does not: it is code, so that "
+    "the weights are used with a model that has it, your own or a plugin's; the model `network` runs what "
+    "`samplerhub train` wrote.\n\n"
+    "Example: samplerhub convert edm-cifar10-32x32-uncond-vp.pkl --trust-pickle"
 )
 
 
@@ -40,14 +63,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Role = Annotated[str, typer.Argument(metavar="ROLE", help=f"One of {', '.join(ROLES)}.")]
 RoleOrAll = Annotated[str | None, typer.Argument(metavar="[ROLE]", help=f"One of {', '.join(ROLES)}; default: all.")]
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="A name from `samplerhub list ROLE`.")]
-Picture = Annotated[
-    Path | None, typer.Option(metavar="FILE.png", help="Draw what the component shows over the noise level.")
+Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="The checkpoint: .pkl, .pt, .pth, .ckpt or .bin.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FILE.safetensors", help="The file to write (default: beside the source).")
 ]
+Part = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which network of the checkpoint (default: ema, else the one that there is)."),
+]
+Trust = Annotated[bool, typer.Option("--trust-pickle", help="Read a pickle: you trust whoever made it.")]
 Version = Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
 
 
 def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
-    """Return the application; `run` and `train` have the options of the components that the arguments choose."""
+    """Return the application; `run` and its like have the options of the components that the arguments choose."""
     app = typer.Typer(
         name="samplerhub",
         help="Any forward process, score model, sampler and metric of diffusion sampling, combined and measured.",
@@ -59,7 +88,17 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
     app.callback()(_options)
     app.command("run", help=RUN)(_run(rest, registry) if asked == "run" else _only_listed)
     app.command("budget", help=BUDGET)(_budget(rest, registry) if asked == "budget" else _only_listed)
+    app.command("learn-grid", help=LEARN_GRID)(_learn_grid(rest, registry) if asked == "learn-grid" else _only_listed)
     app.command("train", help=TRAIN)(_train(rest, registry) if asked == "train" else _only_listed)
+    app.command("show", help=SHOW)(_show(rest, registry) if asked == "show" else _only_listed)
+
+    @app.command(help=CONVERT)
+    def convert(
+        source: Source, out: Out = None, part: Part = None, trust_pickle: Trust = False, as_json: Json = False
+    ) -> None:
+        from samplerhub.cli.converting import convert_checkpoint
+
+        convert_checkpoint(source, out, part, trust_pickle, as_json)
 
     @app.command("list")
     def list_(role: RoleOrAll = None, as_json: Json = False) -> None:
@@ -67,13 +106,6 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
         from samplerhub.cli.listing import list_components
 
         list_components(registry, role, as_json)
-
-    @app.command()
-    def show(role: Role, name: Name = None, picture: Picture = None, as_json: Json = False) -> None:
-        """Explain a component: its formula and options, where it comes from; a target's log-Sobolev constants."""
-        from samplerhub.cli.listing import role_and_name, show_component
-
-        show_component(registry, *role_and_name(registry, "show", role, name), as_json, picture)
 
     @app.command()
     def check(role: Role, name: Name = None, as_json: Json = False) -> None:
@@ -113,7 +145,19 @@ def _budget(arguments: Sequence[str], registry: Registry) -> Callable[..., None]
     return budget_command(arguments, registry)
 
 
+def _learn_grid(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
+    from samplerhub.cli.learning import learn_grid_command
+
+    return learn_grid_command(arguments, registry)
+
+
 def _train(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
     from samplerhub.cli.training import train_command
 
     return train_command(arguments, registry)
+
+
+def _show(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
+    from samplerhub.cli.showing import show_command
+
+    return show_command(arguments, registry)

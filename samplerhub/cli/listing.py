@@ -1,11 +1,9 @@
-"""The commands ``list``, ``show`` and ``plugins``: what is installed. Only ``show`` imports a component."""
+"""The commands ``list`` and ``plugins``: what is installed. Nothing is imported."""
 
 from __future__ import annotations
 
 import inspect
 import json
-from math import isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samplerhub.errors import InvalidSetting
@@ -22,13 +20,13 @@ def list_components(registry: Registry, role: str | None, as_json: bool) -> None
 
     entries = {name: registry.entries(name) for name in ([role] if role else ROLES)}
     if as_json:
-        render.machine_readable(json.dumps([_facts(r) for found in entries.values() for r in found], indent=2))
+        render.machine_readable(json.dumps([facts_of(r) for found in entries.values() for r in found], indent=2))
         return
     texts = {f"{name}: {ROLES[name]}": [(r.entry.name, _line(r)) for r in found] for name, found in entries.items()}
     render.groups({title: rows or [("none", "")] for title, rows in texts.items()})
 
 
-def role_and_name(registry: Registry, command: str, role: str, name: str | None) -> tuple[str, str]:
+def role_and_name(registry: Registry, command: str, role: str, name: str | None = None) -> tuple[str, str]:
     """Return both; where only one word was given, say what the other may be.
 
     Raises:
@@ -41,54 +39,6 @@ def role_and_name(registry: Registry, command: str, role: str, name: str | None)
     roles = [one for one in ROLES if any(role == r.entry.name for r in registry.entries(one))]
     meant = " or ".join(f"`samplerhub {command} {one} {role}`" for one in roles)
     raise InvalidSetting(f"Missing argument 'ROLE'{f': did you mean {meant}?' if meant else among(role, ROLES)}")
-
-
-def show_component(registry: Registry, role: str, name: str, as_json: bool, picture: Path | None = None) -> None:
-    """Show all there is to know about a component.
-
-    Raises:
-        InvalidSetting: A picture is asked for, and there is nothing to draw.
-    """
-    from samplerhub.capabilities import LogSobolev
-    from samplerhub.cli import render, sobolev
-    from samplerhub.cli.fields import described
-
-    registered, component = registry.find(role, name), registry.load(role, name)
-    text, references = _documentation(component)
-    made = component() if issubclass(component, LogSobolev) else None
-    if picture and made is None:
-        raise InvalidSetting(
-            f"--picture {picture}: there is nothing to draw of {role} {name!r}, only of targets with a "
-            "log-Sobolev constant"
-        )
-    if picture and made is not None:
-        sobolev.draw_constants(made, name, picture)
-    if as_json:
-        facts: dict[str, object] = {
-            **_facts(registered),
-            "target": registered.entry.target,
-            "documentation": text,
-            "references": references,
-            "schema": component.model_json_schema(),
-            "example": _example(registered, registry),
-        }
-        if made is not None:
-            facts["log_sobolev"] = [{"rho": rho, "C": C if isfinite(C) else None} for rho, C in sobolev.constants(made)]
-        render.machine_readable(json.dumps(facts, indent=2))
-        return
-
-    render.lines([f"{role} {registered.entry.name}  ({registered.source}, {registered.entry.target})", "", text])
-    if references:
-        render.lines(["", "References:", *(f"    {reference}" for reference in references)])
-    fields = described(component).values()
-    if fields:
-        render.lines(["", "Options:"])
-        render.definitions((f"--{role}.{field.name} {field.type}", field.limits, field.help) for field in fields)
-    if made is not None:
-        sobolev.show_constants(made)
-    if picture:
-        render.lines(["", render.shown(picture)])
-    render.lines(["", "Example:", f"    {_example(registered, registry)}"])
 
 
 def list_plugins(registry: Registry, as_json: bool) -> None:
@@ -117,7 +67,8 @@ def list_plugins(registry: Registry, as_json: bool) -> None:
     )
 
 
-def _facts(registered: Registered) -> dict[str, str]:
+def facts_of(registered: Registered) -> dict[str, object]:
+    """Return what is known of a component without importing it."""
     return {
         "role": registered.entry.role,
         "name": registered.entry.name,
@@ -134,14 +85,7 @@ def _line(registered: Registered) -> str:
     return registered.entry.summary + (f"  ({', '.join(marks)})" if marks else "")
 
 
-def _documentation(component: type[BaseModel]) -> tuple[str, list[str]]:
+def documentation(component: type[BaseModel]) -> tuple[str, list[str]]:
     """Return the docstring up to its references, and the references."""
     text, _, references = (inspect.getdoc(component) or "").partition("\nReferences:\n")
     return text.strip(), [line.strip() for line in references.splitlines() if line.strip()]
-
-
-def _example(registered: Registered, registry: Registry) -> str:
-    """Return a command that uses the component."""
-    role = registered.entry.role
-    command = "train" if role == "trainer" else "run"
-    return f"samplerhub {command} --{role} {registry.spelled(registered)}"
