@@ -482,7 +482,7 @@ def test_a_bare_option_that_two_components_have_is_ambiguous() -> None:
 @pytest.mark.parametrize(("value", "stderr", "text"), [
     (0.012341, 0.000432, "0.01234 ± 0.00043"),
     (1234.5, 12.3, "1234 ± 12"),
-    (3.0, None, "3"),
+    (3.0, None, "3.000"),
     (1.5, 0.0, "1.5 ± 0"),
     (float("nan"), 0.1, "nan ± 0.1"),
     (1.2341e-9, 1e-11, "1.234e-09 ± 1.0e-11"),
