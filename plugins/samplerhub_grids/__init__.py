@@ -34,6 +34,12 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "grid",
+            "equidistributed",
+            "samplerhub_grids.equidistributed:Equidistributed",
+            "Equal discretisation error in every step, from the Fisher information of the target, which is measured.",
+        ),
+        Entry(
+            "grid",
             "explicit",
             "samplerhub_grids.explicit:Explicit",
             "Given nodes, from the largest noise level to the smallest.",

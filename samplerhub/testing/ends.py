@@ -28,7 +28,7 @@ class BellsTarget(Bells):
 def check_grid(grid: Grid, process: ForwardProcess) -> None:
     """Assert that a grid has the right number of times, falls strictly and hits both ends exactly."""
     for span in (process.span, derived.time_at(process, sorted(_inner(process))).tolist()):
-        problem = Problem(process, Bells(), shape=(2,), span=(span[0], span[1]))
+        problem = Problem(process, Bells(), target=BellsTarget(), shape=(2,), span=(span[0], span[1]))
         for steps in (1, 2, 3, 10, 100):
             times = grid(problem, steps)
             assert times.dtype == torch.float64
