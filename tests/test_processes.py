@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import samplerhub as sh
-from samplerhub.errors import InvalidSetting
+from samplerhub import testing
+from samplerhub.errors import InvalidSetting, UnusableFile
+from samplerhub_processes.cosine import VPCosine
+from samplerhub_processes.discrete import Discrete
 from samplerhub_processes.edm import EDM
+from samplerhub_processes.flow import Flow
+from samplerhub_processes.iddpm import IDDPM
+from samplerhub_processes.ou import OU
+from samplerhub_processes.sub_vp import SubVP
 from samplerhub_processes.vp import VP
 
 T = torch.logspace(-3, 0, 200, dtype=torch.float64)
@@ -44,7 +54,7 @@ def test_levels_outside_the_span(level: float) -> None:
         sh.time_at(EDM(), level)
 
 
-@pytest.mark.parametrize("process", [EDM(), VP()], ids=["edm", "vp"])
+@pytest.mark.parametrize("process", [EDM(), VP(), SubVP(), OU(), Flow()], ids=lambda p: type(p).__name__)
 def test_moments_of_x_t(process: sh.ForwardProcess) -> None:
     """x_t simulated from the SDE dx = f x dt + g dW in small steps has mean alpha x_0 and standard deviation sigma."""
     n, steps, x_0 = 20_000, 2000, 0.7
@@ -65,3 +75,180 @@ def test_moments_of_x_t(process: sh.ForwardProcess) -> None:
 def test_span_is_ordered() -> None:
     with pytest.raises(ValueError, match="t_min 3 must be below t_max 2"):
         EDM(t_min=3, t_max=2)
+
+
+# --- the textbook forms -----------------------------------------------------------------------------------------------
+
+
+def test_sub_vp_is_the_textbook_sde() -> None:
+    """dx = -beta/2 x dt + sqrt(beta (1 - exp(-2B))) dW, and rho = 2 sinh(B/2), whose inverse is in closed form."""
+    process, beta, B = SubVP(), 19.9 * T + 0.1, (19.9 / 2 * T + 0.1) * T
+    assert torch.allclose(sh.drift(process, T), -beta / 2, rtol=1e-12)
+    assert torch.allclose(sh.diffusion2(process, T), -beta * torch.expm1(-2 * B), rtol=1e-10)
+    assert torch.allclose(2 * torch.asinh(sh.rho(process, T) / 2), B, rtol=1e-12)
+    assert torch.allclose(sh.sigma(process, T), sh.sigma(VP(), T) ** 2, rtol=1e-12)
+
+
+def test_ou_is_the_textbook_sde() -> None:
+    assert torch.allclose(sh.drift(OU(), T), -torch.ones_like(T), rtol=1e-12)
+    assert torch.allclose(sh.diffusion2(OU(), T), torch.full_like(T, 2), rtol=1e-9)
+    assert torch.allclose(sh.rho(OU(), T), torch.expm1(2 * T).sqrt(), rtol=1e-12)
+
+
+def test_flow_is_a_straight_path() -> None:
+    t = torch.linspace(0.001, 0.999, 200, dtype=torch.float64)
+    assert torch.allclose(sh.drift(Flow(), t), -1 / (1 - t), rtol=1e-12)
+    assert torch.allclose(sh.diffusion2(Flow(), t), 2 * t / (1 - t), rtol=1e-10)
+    assert torch.allclose(sh.time_at(Flow(), t / (1 - t)), t, rtol=1e-12)
+
+
+def test_cosine_is_the_published_alpha_bar() -> None:
+    """alpha-bar = f(t)/f(0), f(t) = cos^2(pi/2 (t + s)/(1 + s)): alpha(0) is 1, and sigma keeps its digits near 0."""
+    process, t = VPCosine(t_min=1e-9), T * 0.99
+    f = torch.cos(torch.pi / 2 * (t + 0.008) / 1.008) ** 2 / math.cos(math.pi / 2 * 0.008 / 1.008) ** 2
+    assert torch.allclose(sh.alpha(process, t) ** 2, f, rtol=1e-12)
+    assert torch.allclose(sh.alpha(process, t) ** 2 + sh.sigma(process, t) ** 2, torch.ones_like(t), rtol=1e-13)
+    slope = math.pi / 2 / 1.008
+    small = 2 * slope * 1e-9 * math.tan(slope * 0.008) * (1 + slope * 1e-9 / math.tan(2 * slope * 0.008))
+    assert sh.sigma(process, 1e-9).item() == pytest.approx(math.sqrt(small), rel=1e-8)
+    assert sh.rho(VPCosine(), 0.9946).item() == pytest.approx(118.82, abs=0.01)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def test_iddpm_has_the_rows_of_edms_table() -> None:
+    """u_(j-1) = sqrt((u_j^2 + 1)/max(abar_(j-1)/abar_j, C_1) - 1), in numpy, at t = M - j."""
+    M, C_1, C_2 = 1000, 0.001, 0.008
+    abar = np.sin(np.pi / 2 * np.arange(M + 1) / (M * (C_2 + 1))) ** 2
+    u = np.zeros(M + 1)
+    for j in range(M, 0, -1):
+        u[j - 1] = np.sqrt((u[j] ** 2 + 1) / max(abar[j - 1] / abar[j], C_1) - 1)
+    process = IDDPM(t_max=None)
+    assert torch.equal(process.table, torch.arange(1, 1001, dtype=torch.float64))
+    assert torch.allclose(sh.rho(process, process.table), torch.from_numpy(u[M - 1 :: -1].copy()), rtol=1e-10)
+    assert IDDPM().span == (1, 992)
+    # The recursion telescopes: but for the floor of the last row it is the continuous schedule, divided by f(0).
+    t = process.table[:-1]
+    assert torch.allclose(sh.rho(process, t), sh.rho(VPCosine(t_max=0.9999), t / M), rtol=1e-9)
+    half = torch.arange(1, 992, dtype=torch.float64) + 0.5
+    away = (sh.rho(process, half) / sh.rho(VPCosine(), half / M)).log().abs()
+    assert away.max() < 3e-4, "between the rows"
+    assert away[1:].median() < 1e-7
+
+
+def test_discrete_is_ddpms_table() -> None:
+    abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    process = Discrete()
+    assert torch.allclose(sh.alpha(process, process.table) ** 2, torch.from_numpy(abar), rtol=1e-11)
+    assert process.span == (1, 1000)
+
+
+def test_discrete_and_continuous_ddpm_differ_by_0_034_in_log_alpha() -> None:
+    """1 - beta is not exp(-beta): half the sum of beta^2/2 + beta^3/3 and of the linear rule's excess, at the end."""
+    t = Discrete().table
+    difference = (sh.alpha(Discrete(), t).log() - sh.alpha(VP(), t / 1000).log()).abs()
+    assert difference.max().item() == pytest.approx(0.034, abs=5e-4)
+    assert difference.argmax() == 999
+
+
+SCHEDULERS = {
+    # alpha-bar of diffusers 0.42.1's DDIMScheduler(**config) at timesteps 0, 99, 499, 998 (float32), which are t - 1.
+    "linear": ({"beta_schedule": "linear"}, (0.9999, 0.897018, 0.07858723, 4.118194e-05)),
+    "scaled": (
+        {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+        (0.99915, 0.8954625, 0.2776694, 0.004716696),
+    ),
+    "cosine": ({"beta_schedule": "squaredcos_cap_v2"}, (0.9999587, 0.9720927, 0.4938435, 2.428766e-06)),
+    "zero-snr": (
+        {"num_train_timesteps": 1000, "rescale_betas_zero_snr": True},
+        (0.9999, 0.8963782, 0.07602873, 4.213273e-09),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_schedulers_config_gives_its_table(name: str, tmp_path: Path) -> None:
+    config, abar = SCHEDULERS[name]
+    file = tmp_path / "scheduler_config.json"
+    file.write_text(json.dumps({"_class_name": "DDIMScheduler", "clip_sample": False, **config}))
+    process = Discrete(file=file)
+    alpha2 = sh.alpha(process, [1, 100, 500, 999]) ** 2
+    # In float32 a product of T factors is off by about T/2 units in the last place, 6e-8 each; the last row of zero-snr
+    # is a difference of numbers of that kind, 0.0064 - 0.0063.
+    assert alpha2.tolist() == pytest.approx(list(abar), rel=1e-3 if name == "zero-snr" else 5e-5)
+    assert process.span == (1, 999 if name == "zero-snr" else 1000)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npy", ".txt"])
+def test_a_table_from_a_file(suffix: str, tmp_path: Path) -> None:
+    betas = np.linspace(1e-3, 0.05, 60)
+    abar = np.cumprod(1 - betas)
+    processes = []
+    for holds, numbers in (("betas", betas), ("alpha-bars", abar)):
+        file = tmp_path / f"{holds}{suffix}"
+        if suffix == ".npy":
+            np.save(file, numbers)
+        else:
+            text = json.dumps(numbers.tolist()) if suffix == ".json" else "\n".join(map(repr, numbers.tolist()))
+            file.write_text(text)
+        processes.append(Discrete(file=file, holds=holds))
+        testing.check_process(processes[-1])
+        assert torch.allclose(sh.alpha(processes[-1], range(1, 61)) ** 2, torch.from_numpy(abar), rtol=1e-12)
+    digests = {process.digest for process in processes}
+    assert len(digests) == 2
+    assert all(len(digest) == 64 for digest in digests)
+
+
+def test_rows_without_noise_or_data_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "abar.txt"
+    file.write_text("1 0.9 0.5 0.1 0")
+    process = Discrete(file=file, holds="alpha-bars")
+    assert process.span == (2, 4)
+    assert sh.rho(process, 3.0).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "message"),
+    [
+        ("[0.9, 0.5, 0.1]", {}, "as alpha-bars do and betas do not: say --process.holds alpha-bars"),
+        ("[0.1, 0.5, 0.9]", {"holds": "alpha-bars"}, "alpha-bar must fall from row to row"),
+        ("[0.1, 1.5]", {}, "betas are between 0 and 1, and 1.5 is not"),
+        ("[0.1]", {}, "alpha-bar must fall"),
+        ('["a"]', {}, "holds no list of numbers"),
+        ("{", {}, "is not JSON"),
+        ('{"width": 3}', {}, "is no scheduler's config"),
+        ('{"beta_schedule": "sigmoid"}', {}, "beta_schedule: 'sigmoid'"),
+        ('{"_class_name": "FlowMatchEuler", "num_train_timesteps": 1000}', {}, "whose process is `flow`"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_table_that_is_none(text: str, fields: dict[str, str], message: str, tmp_path: Path) -> None:
+    file = tmp_path / "table.json"
+    file.write_text(text)
+    with pytest.raises(UnusableFile, match=message.replace("(", r"\(")):
+        _ = Discrete(file=file, **fields).span
+
+
+def test_a_pickle_in_a_npy_file_is_not_opened(tmp_path: Path) -> None:
+    np.save(tmp_path / "table.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UnusableFile, match="holds no vector of numbers"):
+        _ = Discrete(file=tmp_path / "table.npy").span
+
+
+def test_a_rough_table_stays_monotone(tmp_path: Path) -> None:
+    """Betas that jump up and down by factors of 1000: rho increases strictly, and the inverse is good to 1e-9."""
+    betas = 10 ** np.random.default_rng(0).uniform(-4, -1, 50)
+    np.save(tmp_path / "rough.npy", betas)
+    process = Discrete(file=tmp_path / "rough.npy")
+    t = torch.linspace(1, 50, 20_001, dtype=torch.float64)
+    rho = sh.rho(process, t)
+    assert bool((rho.diff() > 0).all())
+    assert (sh.time_at(process, rho) - t).abs().max() < 1e-7
+    assert (sh.rho(process, sh.time_at(process, rho)) / rho - 1).abs().max() < 1e-12
+
+
+def test_the_span_of_a_table_is_inside_it() -> None:
+    assert Discrete(t_min=2.5, t_max=900).span == (2.5, 900)
+    with pytest.raises(InvalidSetting, match="from 1 to 1000"):
+        _ = Discrete(t_max=1001).span
