@@ -25,6 +25,7 @@ RUNNING = BASE | {
     "manifest",
     "process",
     "problem",
+    "model",
     "noise",
     "sampling",
     "timetable",
@@ -47,6 +48,7 @@ MAY_IMPORT = {
     "process": BASE,
     "noise": BASE,
     "problem": BASE | {"process"},
+    "model": BASE | {"process", "problem"},
     "sampling": BASE | {"process", "problem", "noise"},
     "timetable": BASE | {"process", "problem"},
     "setup": BASE | {"process", "problem"},
@@ -89,7 +91,16 @@ MAY_IMPORT = {
 """What each module of the core, without its package's name, may import of the others."""
 
 BUNDLED = {path.name for path in PLUGINS.iterdir() if (path / "__init__.py").exists()}
-DECLARED = {"samplerhub", "torch", "numpy", "pydantic", "sklearn", "safetensors", "scipy"} | sys.stdlib_module_names
+DECLARED = {
+    "samplerhub",
+    "torch",
+    "numpy",
+    "pydantic",
+    "sklearn",
+    "safetensors",
+    "scipy",
+    "PIL",
+} | sys.stdlib_module_names
 
 
 def imports(file: Path) -> Iterator[tuple[str, str]]:

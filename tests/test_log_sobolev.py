@@ -260,7 +260,7 @@ def test_the_ball_holds_all_points_and_is_nearly_the_smallest():
 
 def test_digits():
     target = Digits()
-    x = target.images.flatten(1)
+    x = target.data().flatten(1)
     # No ball that holds two points at distance 2 R is smaller, and the ball around the mean is no better.
     assert torch.cdist(x, x).max().item() / 2 <= target._radius <= (x - x.mean(0)).norm(dim=1).max().item()
     assert target.log_sobolev(0.3) == math.inf

@@ -65,8 +65,8 @@ def test_generated_digits_are_recognised() -> None:
 
 def test_generated_digits_are_not_copies() -> None:
     """None is close to a training image, and the nearest one is not much nearer than a held-out digit's."""
-    x, pool = digits(samples=256, steps=20).run().samples.flatten(1), Digits().images.flatten(1).to(torch.float32)
-    held_out = Digits(split="held-out").images.flatten(1).to(torch.float32)
+    x, pool = digits(samples=256, steps=20).run().samples.flatten(1), Digits().data().flatten(1).to(torch.float32)
+    held_out = Digits(split="held-out").data().flatten(1).to(torch.float32)
     nearest, nearest_real = (torch.cdist(a, pool).min(1).values for a in (x, held_out))
     assert nearest.min() > 0.4, nearest.min()
     assert nearest.median() > 0.7 * nearest_real.median(), (nearest.median(), nearest_real.median())
@@ -91,7 +91,7 @@ def test_header_says_how_it_was_trained() -> None:
     assert design.shape == (1, 8, 8)
     assert design.recipe["target"] == "Digits"
     assert design.recipe["seed"] == 0
-    assert design.sigma_data == pytest.approx(float(Digits().images.std()), rel=0.02)
+    assert design.sigma_data == pytest.approx(float(Digits().data().std()), rel=0.02)
 
 
 class Constant:

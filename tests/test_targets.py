@@ -242,11 +242,11 @@ def test_digits_are_the_images():
     from sklearn.datasets import load_digits
 
     images = load_digits().images
-    assert [len(Digits(split=s).images) for s in ("train", "held-out", "all")] == [1438, 359, 1797]
-    np.testing.assert_array_equal(Digits(split="all").images[:, 0], images / 8 - 1)
-    np.testing.assert_array_equal(Digits(split="held-out").images[:, 0], images[4::5] / 8 - 1)
-    assert Digits().images.min().item() == -1
-    assert Digits().images.max().item() == 1
+    assert [len(Digits(split=s).data()) for s in ("train", "held-out", "all")] == [1438, 359, 1797]
+    np.testing.assert_array_equal(Digits(split="all").data()[:, 0], images / 8 - 1)
+    np.testing.assert_array_equal(Digits(split="held-out").data()[:, 0], images[4::5] / 8 - 1)
+    assert Digits().data().min().item() == -1
+    assert Digits().data().max().item() == 1
 
 
 def test_digits_are_drawn_with_replacement_from_the_split():
@@ -254,10 +254,10 @@ def test_digits_are_drawn_with_replacement_from_the_split():
     x = target.sample(3000, torch.Generator().manual_seed(0))
     assert x.shape == (3000, *target.shape)
     assert x.dtype == F64
-    known = {image.numpy().tobytes() for image in target.images}
+    known = {image.numpy().tobytes() for image in target.data()}
     assert all(image.numpy().tobytes() in known for image in x)
     mean, covariance = target.moments()
-    np.testing.assert_allclose(covariance, np.cov(target.images.flatten(1).T, bias=True), atol=1e-12)
+    np.testing.assert_allclose(covariance, np.cov(target.data().flatten(1).T, bias=True), atol=1e-12)
     error = (covariance.diagonal() / 3000).sqrt()
     assert bool(((x.flatten(1).mean(0) - mean).abs() <= 4.5 * error + 1e-12).all())
     assert not isinstance(target, Denoises)
