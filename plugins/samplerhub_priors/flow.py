@@ -38,7 +38,9 @@ class FlowPrior(Component):
     errors, and training ends after `patience` looks in vain. Splines end 5 standard deviations from the mean, beyond
     which the tails are normal: for heavy tails take student-t.
 
-    It needs the package zuko, which comes with samplerhub[flow]. The fit does not depend on the seed of the run.
+    It needs the package zuko, which comes with samplerhub[flow]. Fitting takes seconds in a few dimensions and half a
+    minute in 64, where a sample costs 64 evaluations of each network unless `passes` is 2. The fit does not depend on
+    the seed of the run.
 
     References:
         Neural Spline Flows (Durkan et al., 2019), arXiv:1906.04032
