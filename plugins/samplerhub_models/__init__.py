@@ -8,6 +8,18 @@ def samplerhub_entries() -> list[Entry]:
     """Offer the models and the trainer."""
     return [
         Entry(
+            "model",
+            "callable",
+            "samplerhub_models.callable:CallableModel",
+            "Any Python function or torch module, with what it takes and what it returns said in words.",
+        ),
+        Entry(
+            "model",
+            "empirical",
+            "samplerhub_models.empirical:Empirical",
+            "The exact model of the target's data: it knows them by heart, and its samples are copies of them.",
+        ),
+        Entry(
             "model", "exact", "samplerhub_models.exact:Exact", "The exact posterior mean of the target, in closed form."
         ),
         Entry(
@@ -18,10 +30,23 @@ def samplerhub_entries() -> list[Entry]:
         ),
         Entry(
             "model",
+            "guided",
+            "samplerhub_models.guided:Guided",
+            "Classifier-free guidance: a model is led away from another one, inside an interval of noise levels.",
+        ),
+        Entry("model", "mixed", "samplerhub_models.mixed:Mixed", "One model above a noise level, another below."),
+        Entry(
+            "model",
             "network",
             "samplerhub_models.network:Network",
             "A trained denoising network, read from a safetensors file.",
             files=((".safetensors", "weights"),),
+        ),
+        Entry(
+            "model",
+            "perturbed",
+            "samplerhub_models.perturbed:Perturbed",
+            "Any model, with an error of its score that is known exactly: bias, scale and noise, at chosen noise levels.",
         ),
         Entry(
             "trainer",
