@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from samplerhub.capabilities import AtEqualLaws as AtEqualLaws
     from samplerhub.capabilities import Budgeted as Budgeted
     from samplerhub.capabilities import Chooses as Chooses
+    from samplerhub.capabilities import Costs as Costs
     from samplerhub.capabilities import Denoises as Denoises
     from samplerhub.capabilities import Density as Density
     from samplerhub.capabilities import FiniteData as FiniteData
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from samplerhub.capabilities import PriorDensity as PriorDensity
     from samplerhub.capabilities import Suggests as Suggests
     from samplerhub.component import Component as Component
+    from samplerhub.component import Imported as Imported
+    from samplerhub.component import Part as Part
     from samplerhub.component import kebab as kebab
     from samplerhub.component import summary as summary
     from samplerhub.experiment import Experiment as Experiment
@@ -56,6 +59,9 @@ if TYPE_CHECKING:
     from samplerhub.manifest import Manifest as Manifest
     from samplerhub.measure import Snapshot as Snapshot
     from samplerhub.measure import fits as fits
+    from samplerhub.model import cost_of as cost_of
+    from samplerhub.model import made_for as made_for
+    from samplerhub.model import posterior_mean as posterior_mean
     from samplerhub.noise import normal as normal
     from samplerhub.noise import stream as stream
     from samplerhub.plugin import ROLES as ROLES
@@ -96,13 +102,14 @@ if TYPE_CHECKING:
     from samplerhub.truth import PosteriorMean as PosteriorMean
 
 _HOMES = {
-    "component": ("Component", "kebab", "summary"),
+    "component": ("Component", "Imported", "Part", "kebab", "summary"),
     "block": ("Block", "BlockStore"),
     "experiment": ("Experiment", "Result"),
     "files": ("read_json", "read_numbers", "read_tensors", "write_tensors"),
     "law": ("ExactLaw", "GaussianLaw", "Law", "LineLaw", "exact_law"),
     "learning": ("LearnedNodes", "learn_grid"),
     "manifest": ("Manifest",),
+    "model": ("cost_of", "made_for", "posterior_mean"),
     "noise": ("normal", "stream"),
     "plugin": ("ROLES", "Entry", "hookimpl"),
     "problem": ("Problem", "broadcast"),
@@ -111,6 +118,7 @@ _HOMES = {
         "AtEqualLaws",
         "Budgeted",
         "Chooses",
+        "Costs",
         "Denoises",
         "Density",
         "FiniteData",

@@ -145,11 +145,20 @@ class HasDtype(Protocol):
 
 @runtime_checkable
 class HasSigmaData(Protocol):
-    """A model that knows the scale of the data it was made for."""
+    """A model that may know the scale of the data it was made for."""
 
     @property
-    def sigma_data(self) -> float:
-        """Standard deviation of the data per dimension."""
+    def sigma_data(self) -> float | None:
+        """Standard deviation of the data per dimension; None where it is not known."""
+        ...
+
+
+@runtime_checkable
+class Costs(Protocol):
+    """A model that takes more than one evaluation of a network at some noise levels: they all count."""
+
+    def cost(self, rho: Tensor) -> Tensor:
+        """Return the evaluations that a row at each noise level takes, 1 or more, elementwise, int64."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, get_args
 
@@ -120,6 +120,14 @@ def parts(component: object) -> dict[str, Any]:
     """Return the components that a component is made of, by field; fields that are None are left out."""
     found = {name: getattr(component, name) for name in held(type(component), Part)}
     return {name: part for name, part in found.items() if part is not None}
+
+
+def all_parts(components: Iterable[object]) -> Iterator[object]:
+    """Yield components, their parts, the parts of these and so on; None is left out."""
+    for component in components:
+        if component is not None:
+            yield component
+            yield from all_parts(parts(component).values())
 
 
 def with_parts(component: Any, change: Callable[[Any], object]) -> Any:

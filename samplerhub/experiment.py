@@ -15,10 +15,11 @@ from torch import Tensor
 from samplerhub import process as derived
 from samplerhub.block import Block, BlockStore, make_block
 from samplerhub.capabilities import Budgeted, Chooses, FitsBudget, FitsData, FromTarget, HasShape
-from samplerhub.component import kebab, numbered
+from samplerhub.component import all_parts, kebab, numbered
 from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
 from samplerhub.manifest import Manifest, MetricRecord, PointRecord, Settings, environment, record
 from samplerhub.measure import Snapshot, check_features, check_needs, check_player, chosen, measure
+from samplerhub.model import cost_of, made_for
 from samplerhub.noise import stream
 from samplerhub.problem import Problem
 from samplerhub.protocols import (
@@ -130,6 +131,8 @@ class Experiment:
             object.__setattr__(self, "block", min(8192, max(256, 65_536 // max(1, math.prod(problem.shape)))))
         steps, nfe = self.steps, self.nfe
         if nfe is not None and isinstance(self.sampler, FitsBudget):
+            if not isinstance(self.sampler, Budgeted):
+                self._check_cost(problem.model, nfe)
             object.__setattr__(self, "sampler", self.sampler.within(nfe))
             if not isinstance(self.sampler, Budgeted):
                 steps, nfe = 1 if steps is None else steps, None
@@ -144,6 +147,16 @@ class Experiment:
         object.__setattr__(self, "_evaluated", {name: chosen(metric, setup) for name, metric in self._metrics.items()})
         check_needs(self._evaluated, setup)
         check_features(self.features, setup)
+
+    def _check_cost(self, model: ScoreModel, nfe: int) -> None:
+        """Raise `Mismatch` if a sampler that counts its calls would not keep to a budget of evaluations."""
+        low, high = derived.rho(self.process, list(self.span)).log().tolist()
+        if bool((cost_of(model, torch.linspace(low, high, 4097, dtype=torch.float64).exp()) > 1).any()):
+            raise Mismatch(
+                f"nfe = {nfe}: {type(self.sampler).__name__} keeps to a budget of calls, and calls of model "
+                f"{type(model).__name__} cost more than one evaluation; choose a sampler of fixed steps, or leave "
+                "--nfe out"
+            )
 
     def _check_numbers(self) -> None:
         numbers = {name: getattr(self, name) for name in ("samples", "steps", "nfe", "batch", "block", "path")}
@@ -251,12 +264,7 @@ class Experiment:
         return tuple(round(k * steps / (K - 1)) for k in range(K))
 
     def _made_model(self) -> ScoreModel:
-        model = self.model
-        if not isinstance(model, FromTarget):
-            return model
-        if self.target is None:
-            raise Mismatch(f"model {type(model).__name__} is made from a target, but the experiment has none")
-        return model.of(self.target)
+        return made_for(self.model, self.target)
 
     def _shape(self, model: ScoreModel) -> tuple[int, ...]:
         known = {
@@ -292,7 +300,7 @@ class Experiment:
             Mismatch: A store is given, but a component is no record: its blocks could not be told from another's.
         """
         players = (self.process, self.model, self.sampler, self.prior, self.target)
-        unrecorded = [type(p).__name__ for p in players if p is not None and not isinstance(p, BaseModel)]
+        unrecorded = [type(p).__name__ for p in all_parts(players) if not isinstance(p, BaseModel)]
         if store is not None and unrecorded:
             raise Mismatch(f"a store needs components that are records, which {', '.join(unrecorded)} is not")
         started = time.perf_counter()

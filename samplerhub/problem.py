@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from samplerhub.capabilities import HasDtype
+from samplerhub.capabilities import Costs, HasDtype
 from samplerhub.protocols import ForwardProcess, ScoreModel, Target
 
 T = TypeVar("T")
@@ -41,6 +41,7 @@ class Problem:
     """
 
     __slots__ = (
+        "_cost",
         "_dtype",
         "_predicts",
         "batch",
@@ -80,11 +81,12 @@ class Problem:
         self.gradients = gradients
         """Whether derivatives flow through the model; a sampler needs none."""
         self.rows = 0
-        """Rows that the model was asked for so far."""
+        """Rows that the model was asked for so far, each counted as often as it costs, see `Costs`."""
         self.samples = 0
         """Samples in the largest state so far."""
         self._predicts = model.predicts
         self._dtype = model.dtype if isinstance(model, HasDtype) else None
+        self._cost = model.cost if isinstance(model, Costs) else None
 
     @property
     def nfe(self) -> float:
@@ -123,36 +125,43 @@ class Problem:
 
     def _evaluate(self, y: Tensor, rho: float | Tensor) -> Tensor:
         n = y.shape[0]
-        self.rows += n
+        self.rows += n if self._cost is None else self._spent(broadcast(rho, y), n)
         if n > self.samples:
             self.samples = n
         if torch.is_grad_enabled() and not self.gradients:
             with torch.no_grad():
-                return self._cast(y, rho, n)
-        return self._cast(y, rho, n)
+                return self._cast(y, rho)
+        return self._cast(y, rho)
 
-    def _cast(self, y: Tensor, rho: float | Tensor, n: int) -> Tensor:
+    def _cast(self, y: Tensor, rho: float | Tensor) -> Tensor:
         dtype = self._dtype
         if dtype is None or dtype is y.dtype:
-            return self._chunk(y, broadcast(rho, y), n)
-        return self._chunk(y.to(dtype), broadcast(rho, y).to(dtype), n).to(y.dtype)
+            return in_tiles(self.model, y, broadcast(rho, y), self.batch)
+        return in_tiles(self.model, y.to(dtype), broadcast(rho, y).to(dtype), self.batch).to(y.dtype)
 
-    def _chunk(self, y: Tensor, rho: Tensor, n: int) -> Tensor:
-        """Evaluate the model on chunks of `batch` rows, each padded to a whole number of tiles."""
-        tile = TILE if n > 1 and y.numel() <= SMALL * n else 1
-        chunk = n if self.batch is None else -(-self.batch // tile) * tile
-        if chunk >= n and n % tile == 0:
-            return self.model(y, rho)
-        shared = len(rho) == 1
-        outs = []
-        for i in range(0, n, chunk):
-            y_i, rho_i = y[i : i + chunk], rho if shared else rho[i : i + chunk]
-            missing = -len(y_i) % tile
-            if missing:
-                y_i = _with_last_repeated(y_i, missing)
-                rho_i = rho_i if shared else _with_last_repeated(rho_i, missing)
-            outs.append(self.model(y_i, rho_i))
-        return torch.cat(outs)[:n]
+    def _spent(self, rho: Tensor, n: int) -> int:
+        """Return what n rows cost, at noise levels of shape (n, 1, ...) or (1, 1, ...)."""
+        assert self._cost is not None
+        return int(self._cost(rho).sum()) * (n // len(rho))
+
+
+def in_tiles(model: ScoreModel, y: Tensor, rho: Tensor, batch: int | None = None) -> Tensor:
+    """Evaluate a model on chunks of `batch` rows, each padded to a whole number of tiles."""
+    n = len(y)
+    tile = TILE if n > 1 and y.numel() <= SMALL * n else 1
+    chunk = n if batch is None else -(-batch // tile) * tile
+    if chunk >= n and n % tile == 0:
+        return model(y, rho)
+    shared = len(rho) == 1
+    outs = []
+    for i in range(0, n, chunk):
+        y_i, rho_i = y[i : i + chunk], rho if shared else rho[i : i + chunk]
+        missing = -len(y_i) % tile
+        if missing:
+            y_i = _with_last_repeated(y_i, missing)
+            rho_i = rho_i if shared else _with_last_repeated(rho_i, missing)
+        outs.append(model(y_i, rho_i))
+    return torch.cat(outs)[:n]
 
 
 def _with_last_repeated(rows: Tensor, times: int) -> Tensor:

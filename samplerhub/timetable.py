@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 import samplerhub.process as derived
-from samplerhub.capabilities import Budgeted, HasSteps
+from samplerhub.capabilities import Budgeted, Costs, HasSteps
 from samplerhub.errors import InvalidSetting, Mismatch
 from samplerhub.problem import Problem
 from samplerhub.protocols import ForwardProcess, Grid, Sampler
@@ -95,8 +99,11 @@ def _steps_within(nfe: int, problem: Problem, grid: Grid, sampler: Sampler) -> i
             "(`within`); give steps instead"
         )
 
+    costs = isinstance(problem.model, Costs)
+
     def spends(steps: int) -> int:
-        return sampler.evaluations(problem.process, grid(problem, steps))
+        times = grid(problem, steps)
+        return _rehearsed(problem, times, sampler) if costs else sampler.evaluations(problem.process, times)
 
     if isinstance(grid, HasSteps):
         if spends(grid.steps) > nfe:
@@ -113,6 +120,31 @@ def _steps_within(nfe: int, problem: Problem, grid: Grid, sampler: Sampler) -> i
         middle = (low + high) // 2
         low, high = (middle, high) if spends(middle) <= nfe else (low, middle)
     return low
+
+
+@dataclass(frozen=True, slots=True)
+class _Rehearsal:
+    """A model that says nothing and costs what another does."""
+
+    cost: Callable[[Tensor], Tensor]
+    predicts: Literal["eps"] = "eps"
+
+    def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
+        return torch.zeros_like(y)
+
+
+def _rehearsed(problem: Problem, times: Tensor, sampler: Sampler) -> int:
+    """Return what a sample spends where evaluations cost more at some noise levels: counted, without the model.
+
+    A sampler of fixed steps evaluates at the same noise levels whatever the model says.
+    """
+    assert isinstance(problem.model, Costs)
+    span = (times[-1].item(), times[0].item())
+    model, shape = _Rehearsal(problem.model.cost), problem.shape
+    rehearsal = Problem(problem.process, model, target=problem.target, shape=shape, span=span)
+    for _ in sampler(rehearsal, torch.zeros(1, *problem.shape), times, torch.Generator().manual_seed(0)):
+        pass
+    return rehearsal.rows
 
 
 def _checked(times: Tensor, steps: int, name: str, problem: Problem) -> Tensor:

@@ -46,7 +46,7 @@ def samplerhub_entries() -> list[Entry]:
             "model",
             "perturbed",
             "samplerhub_models.perturbed:Perturbed",
-            "Any model, with an error of its score that is known exactly: bias, scale and noise, at chosen noise levels.",
+            "Any model, with a known error of its score: bias, scale and noise, at chosen noise levels.",
         ),
         Entry(
             "trainer",

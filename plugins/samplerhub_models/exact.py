@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from samplerhub import Component, Denoises, PosteriorMean, Target
+from typing import Annotated
+
+from samplerhub import Component, Denoises, Part, PosteriorMean, Target
 from samplerhub.errors import Mismatch
 
 
@@ -18,12 +20,16 @@ class Exact(Component):
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364, eq. 3
     """
 
+    target: Annotated[Target | None, Part("target")] = None
+    """The target whose posterior mean it is; none: the run's."""
+
     def of(self, target: Target) -> PosteriorMean:
-        """Return the exact model of a target.
+        """Return the exact model of a target, or of its own.
 
         Raises:
             Mismatch: The target does not know its posterior mean in closed form.
         """
+        target = self.target or target
         if not isinstance(target, Denoises):
             raise Mismatch(
                 f"the model 'exact' needs a target with a closed-form posterior mean, and the target "

@@ -137,7 +137,7 @@ def data_scale(problem: Problem) -> float:
 
     A wrong scale costs accuracy per step, never correctness.
     """
-    if isinstance(problem.model, HasSigmaData):
+    if isinstance(problem.model, HasSigmaData) and problem.model.sigma_data is not None:
         return problem.model.sigma_data
     if isinstance(problem.target, HasMoments):
         return math.sqrt(problem.target.moments()[1].diagonal().mean().item())

@@ -40,7 +40,6 @@ def check_one(registry: Registry, role: str, name: str, as_json: bool) -> None:
 def _findings(registry: Registry, role: str, name: str) -> Iterator[Finding]:
     """Yield the findings of a component: those of its record, then those of its role, on all registered processes."""
     from samplerhub import testing
-    from samplerhub.capabilities import Denoises, FromTarget
 
     entry = registry.find(role, name).entry
     component = registry.load(role, name)
@@ -56,11 +55,9 @@ def _findings(registry: Registry, role: str, name: str) -> Iterator[Finding]:
         checks = {"": partial(testing.check_process, made)}
     elif role == "target":
         checks = {"": partial(testing.check_target, made)}
-    elif role == "model" and isinstance(made, FromTarget):
-        exact: dict[str, Any] = {about: target for about, target in targets.items() if isinstance(target, Denoises)}
-        checks = {about: partial(testing.check_model, made.of(t), t.shape) for about, t in exact.items()}
     elif role == "model":
-        checks = {"": partial(testing.check_model, made, made.shape)}
+        cases = testing.made_for_each(made, targets)
+        checks = {about: partial(testing.check_model, model, shape) for about, model, shape in cases}
     elif role == "grid":
         checks = {about: partial(testing.check_grid, made, process) for about, process in processes.items()}
     elif role == "prior":

@@ -9,6 +9,7 @@ from samplerhub.testing.metric import setup_of as setup_of
 from samplerhub.testing.metric import suits as suits
 from samplerhub.testing.model import check_model as check_model
 from samplerhub.testing.model import check_target as check_target
+from samplerhub.testing.model import made_for_each as made_for_each
 from samplerhub.testing.process import check_process as check_process
 from samplerhub.testing.report import Finding as Finding
 from samplerhub.testing.report import check_sampler as check_sampler

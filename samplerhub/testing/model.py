@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import torch
 from torch import Tensor
 
-from samplerhub.capabilities import Denoises, Density, HasDtype, HasMoments
+from samplerhub.capabilities import Denoises, Density, FromTarget, HasDtype, HasMoments, HasShape
+from samplerhub.errors import Mismatch, UnusableFile
+from samplerhub.model import made_for
 from samplerhub.protocols import ScoreModel, Target
 
 LEVELS = (0.01, 0.3, 2.0, 50.0)
+
+
+def made_for_each(
+    model: ScoreModel | FromTarget, targets: Mapping[str, Target]
+) -> Iterator[tuple[str, ScoreModel, tuple[int, ...]]]:
+    """Yield what a model becomes for each target that fits, with the shape of a sample; once if it needs no target."""
+    for about, target in targets.items():
+        try:
+            made, shape = made_for(model, target), tuple(target.shape)
+        except (Mismatch, UnusableFile):
+            continue
+        own = made.shape if isinstance(made, HasShape) else None
+        if made is model and own is not None:
+            yield "", made, tuple(own)
+            return
+        if own is None or tuple(own) == shape:
+            yield about, made, shape
 
 
 def check_model(model: ScoreModel, shape: tuple[int, ...]) -> None:
