@@ -111,7 +111,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except SafetensorError as error:
         raise UnusableFile(
             f"{path} is not a whole safetensors file ({error}); only safetensors are read, never pickles: "
-            "convert a checkpoint with safetensors.torch.save_file"
+            "convert a checkpoint with `samplerhub convert`"
         ) from error
 
 

@@ -40,6 +40,8 @@ class Table:
         """Coefficients of the cubics, shape (4, N - 1), highest power first."""
         self.levels = log_rho.exp()
         """Noise levels at the indices, shape (N,)."""
+        self._indices: dict[float, float] = {}
+        """Indices of single levels so far: a run asks for the same few again and again."""
 
     @property
     def span(self) -> tuple[float, float]:
@@ -64,8 +66,16 @@ class Table:
 
     def index(self, rho: Tensor) -> Tensor:
         """Return the index of noise levels, float64, shape of rho; that of the nearer end outside the table."""
+        if rho.numel() != 1:
+            return self._solved(rho.detach().double().cpu())
+        level = rho.item()
+        if level not in self._indices:
+            self._indices[level] = float(self._solved(torch.tensor(level, dtype=torch.float64)))
+        return torch.full(rho.shape, self._indices[level], dtype=torch.float64)
+
+    def _solved(self, rho: Tensor) -> Tensor:
         low, high = self.levels[0].item(), self.levels[-1].item()
-        return time_at(self, rho.detach().double().clamp(low, high))
+        return time_at(self, rho.clamp(low, high))
 
 
 def table_of(scheduler: SchedulerMixin) -> Table:

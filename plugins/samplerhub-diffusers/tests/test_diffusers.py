@@ -151,6 +151,13 @@ def test_the_process_is_the_table_and_monotone_between(schedule):
     torch.testing.assert_close(table.index(sh.rho(table, between)), between, rtol=1e-9, atol=1e-9)
 
 
+def test_the_continuous_process_of_the_same_name_is_another():
+    table, vp = table_of(diffusers.DDPMScheduler()), REGISTRY.load("process", "vp")()
+    t = torch.arange(1000, dtype=torch.float64)
+    apart = (sh.alpha(table, t).log() - sh.alpha(vp, (t + 1) / 1000).log()).abs().max().item()
+    assert apart == pytest.approx(0.034, abs=5e-4)
+
+
 def test_a_table_that_ends_in_pure_noise_ends_before_it():
     table = table_of(diffusers.DDIMScheduler(rescale_betas_zero_snr=True))
     assert table.span == (0, 998)
@@ -371,7 +378,7 @@ def test_what_the_contract_does_not_allow_is_refused(pipelines):
     for wrong in ({}, {"num_inference_steps": 3, "timesteps": [3, 1]}, {"num_inference_steps": 0}):
         with pytest.raises(InvalidSetting):
             scheduler.set_timesteps(**wrong)
-    for wrong in ([5], [1, 2], [1000, 0]):
+    for wrong in ([5], [1, 2], [1000, 0], [float("nan"), 0]):
         with pytest.raises(InvalidSetting):
             scheduler.set_timesteps(timesteps=wrong)
     scheduler.set_timesteps(3)
