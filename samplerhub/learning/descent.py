@@ -17,17 +17,21 @@ ENOUGH = 1e-3
 """Relative gain below which a descent ends."""
 TRIES = 8
 """So many dampings are tried for a step."""
+LEAST = 1e-3
+"""No step is smaller, in log rho, than this part of the mean step: nodes cannot meet."""
 
 
-def shares(rho: Tensor) -> Tensor:
-    """Return theta (N - 1,) of nodes rho (N + 1,): the logarithms of the steps of log rho, relative to the last."""
+def unknowns(rho: Tensor) -> Tensor:
+    """Return theta (N - 1,) of nodes rho (N + 1,): the logarithms of the shares, relative to the last."""
     h = (rho[:-1] / rho[1:]).log()
-    return (h[:-1] / h[-1]).log()
+    shares = (h / h.sum() - LEAST / len(h)).clamp(min=LEAST**2)
+    return (shares[:-1] / shares[-1]).log()
 
 
 def nodes(theta: Tensor, ends: tuple[float, float]) -> Tensor:
-    """Return the nodes rho (N + 1,) of theta (N - 1,): whatever theta, they fall from one end to the other."""
-    h = torch.softmax(torch.cat([theta, theta.new_zeros(1)]), 0)
+    """Return the nodes rho (N + 1,) of theta (N - 1,): whatever theta is, they fall from one end to the other."""
+    N = len(theta) + 1
+    h = (1 - LEAST) * torch.softmax(torch.cat([theta, theta.new_zeros(1)]), 0) + LEAST / N
     above, below = math.log(ends[0]), math.log(ends[1])
     rho = (above + torch.cat([h.new_zeros(1), h.cumsum(0)]) * (below - above)).exp()
     rho[0], rho[-1] = ends
@@ -61,8 +65,8 @@ def descend(trials: Trials, rho: Tensor, reach: float, iterations: int) -> Itera
         iterations: At most so many.
     """
     ends = (rho[0].item(), rho[-1].item())
-    theta, damping = shares(rho), 1e-2
-    r = trials.residuals(rho)
+    theta, damping = unknowns(rho), 1e-2
+    r = trials.residuals(nodes(theta, ends))
     for _ in range(iterations):
         loss = Loss(reach**2 * r.square().mean(1).median().item() if math.isfinite(reach) else math.inf)
         before = loss(r)

@@ -1,7 +1,7 @@
 r"""The search for the nodes: a scan of bells, then Gauss and Newton's method on all nodes, robust before plain.
 
-**Unknowns.** The steps of log rho are shares of the whole, h = softmax(theta): whatever theta is, the nodes decrease
-strictly from one end to the other.
+**Unknowns.** The steps of log rho are shares of the whole, h = softmax(theta) and a little more: whatever theta is, the
+nodes decrease strictly from one end to the other.
 
 **Residuals.** r_i(theta) is the distance, a vector, from where the sampler ends with noise i to the end of the exact
 flow. Its derivatives are finite differences, one run of the sampler for each node, and the model's are not needed.

@@ -177,12 +177,12 @@ def held_out() -> dict[str, Mixture]:
     }
 
 
-def cases(targets: Mapping[str, Mixture]) -> dict[tuple[str, str], Case]:
+def cases(targets: Mapping[str, Mixture], samples: int = SAMPLES) -> dict[tuple[str, str], Case]:
     found = {}
     for name, target in targets.items():
         for of, process in PROCESSES.items():
             rng = torch.Generator().manual_seed(1)
-            x0 = target.sample(SAMPLES, rng)
+            x0 = target.sample(samples, rng)
             rho_max = sh.rho(process, process.span[1]).item()
             start = x0 + rho_max * torch.randn(x0.shape, generator=rng, dtype=torch.float64)
             case = Case(target, process, start, start)
