@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from functools import cached_property
 from pathlib import Path
 
@@ -57,13 +58,18 @@ def read_array(file: Path, key: str | None = None) -> NDArray[np.generic]:
     Raises:
         UnusableFile: The file is missing, damaged, holds pickled objects, or several arrays and none was chosen.
     """
-    with reading(file, ValueError, EOFError, zipfile.BadZipFile):
-        found = np.load(file, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
+    try:
+        with reading(file), file.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return found
             if key is None and len(found.files) != 1:
                 raise UnusableFile(f"{file} holds {len(found.files)} arrays; choose by key: {', '.join(found.files)}")
             if key is not None and key not in found.files:
                 raise UnusableFile(f"{file} holds no array {key!r}; it has {', '.join(found.files)}")
             return np.asarray(found[key or found.files[0]])
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UnusableFile(
+            f"{file} is damaged, or holds something else than numbers, such as pickled objects, which are never read: "
+            "write arrays with numpy.save or numpy.savez"
+        ) from error
