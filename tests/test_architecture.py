@@ -97,6 +97,7 @@ DECLARED = {
     "numpy",
     "pydantic",
     "sklearn",
+    "zuko",
     "safetensors",
     "scipy",
     "PIL",

@@ -119,7 +119,9 @@ def drawn(rows: Sequence[Row]) -> Figure:
         )
     axes.axhline(first.end[0], color="0.3", linestyle="--", label=f"{first.prior} from 80, all steps")
     axes.set_xlabel("noise level at the start")
-    axes.set_ylabel("H(target | generated)")
+    axes.set_xticks(HORIZONS, [f"{sigma:g}" for sigma in HORIZONS])
+    axes.minorticks_off()
+    axes.set_ylabel("KL(generated | target) at the end")
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return picture
@@ -134,7 +136,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     line = list(measured(Mixture(), KLExact(), arguments.steps, arguments.samples))
-    print(f"On the line, exact\n\n{table(line, 'KL at the end')}\n")
+    print(f"On the line, exact\n\n{table(line, 'KL(generated || target) at the end')}\n")
     if arguments.picture:
         drawn(line).savefig(arguments.picture, dpi=150)
     space = list(measured(in_dimensions(arguments.dimension), SlicedWasserstein(), arguments.steps, arguments.samples))
