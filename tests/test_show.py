@@ -49,10 +49,10 @@ def test_the_nodes_of_a_grid_are_those_of_the_run_that_its_example_is(capsys):
 def test_the_nodes_are_printed_with_noise_level_and_log_snr(capsys):
     lines = output(capsys, *NODES).split("Nodes of 5 steps on process vp:\n")[1].splitlines()
     assert lines[0].split() == ["t", "rho", "log-SNR"]
-    assert lines[1].split()[:3] == ["1", "152.17", "-10.05"]
+    assert lines[1].split()[:3] == ["1", "152.2", "-10.05"]
     rho = [float(line.split()[1]) for line in lines[1:7]]
     roots = [level ** (1 / 3) for level in rho]
-    assert [a - b for a, b in pairwise(roots)] == pytest.approx([(roots[0] - roots[-1]) / 5] * 5, rel=1e-3)
+    assert [a - b for a, b in pairwise(roots)] == pytest.approx([(roots[0] - roots[-1]) / 5] * 5, rel=3e-3)
 
 
 def test_a_grid_is_shown_in_a_shorter_run(capsys):

@@ -53,7 +53,8 @@ class View:
             return "━" * (1 + round((BAR - 1) * long)) if math.isfinite(x) else ""
 
         render.lines(["", self.title])
-        render.columns((*self.header, ""), [(*map(_shown, row), bar(row[self.bar])) for row in self.rows])
+        digits = [6 if name == "t" else 4 for name in self.header]
+        render.columns((*self.header, ""), [(*map(_shown, row, digits), bar(row[self.bar])) for row in self.rows])
 
     def draw(self, file: Path) -> None:
         """Write the picture."""
@@ -148,5 +149,5 @@ def _rows(columns: Sequence[Tensor]) -> list[tuple[float, ...]]:
     return list(zip(*(column.tolist() for column in columns)))
 
 
-def _shown(x: float) -> str:
-    return f"{x:.5g}" if math.isfinite(x) else "infinite: vacuous"
+def _shown(x: float, digits: int) -> str:
+    return f"{x:.{digits}g}" if math.isfinite(x) else "infinite: vacuous"
