@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, JsonValue
 
-from samplerhub.component import Part, held, kebab
+from samplerhub.component import Part, held
 from samplerhub.config import Choice, RunConfig, choice_of, part_of
 from samplerhub.registry import Registry
 from samplerhub.shorthand import read_from_file
@@ -67,10 +67,10 @@ def members(registry: Registry, role: str, choice: Choice, where: str) -> Iterat
             yield from members(registry, marks[field].role, part, part_of(where, field))
 
 
-def default_name(component: type[BaseModel], field: str, role: str, registry: Registry) -> str:
-    """Return what a part is called where the user names none."""
-    made = component.model_fields[field].get_default(call_default_factory=True, validated_data={})
-    return "none" if made is None else registry.name_of(role, type(made)) or kebab(type(made))
+def default_names(component: type[BaseModel], registry: Registry) -> dict[str, str]:
+    """Return what the parts that have defaults are called, by field."""
+    chosen = {field: _default(component, field, mark.role, registry) for field, mark in held(component, Part).items()}
+    return {field: choice.name for field, choice in chosen.items() if choice.name is not None}
 
 
 def _default(component: type[BaseModel], field: str, role: str, registry: Registry) -> Choice:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import json
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
+
+from samplerhub.component import Imported, Part, kebab
 
 PLAIN = {int: "INT", float: "FLOAT", str: "TEXT", bool: "BOOL", Path: "PATH", type(None): "none"}
 SEQUENCES = (tuple, list, Sequence)
@@ -38,11 +41,16 @@ class FieldText:
         return f"{default}; {self.range}" if self.range else default
 
 
-def described(component: type[BaseModel]) -> dict[str, FieldText]:
-    """Return what is said of each field, the component's own before those that it inherits."""
+def described(component: type[BaseModel], parts: Mapping[str, str] = MappingProxyType({})) -> dict[str, FieldText]:
+    """Return what is said of each field, the component's own before those that it inherits.
+
+    Args:
+        component: The class.
+        parts: Names of the components that are its defaults, by field.
+    """
     own = inspect.get_annotations(component)
     fields = sorted(component.model_fields.items(), key=lambda item: item[0] not in own)
-    return {name: _described(name, info) for name, info in fields}
+    return {name: _described(name, info, parts.get(name)) for name, info in fields}
 
 
 def value_of(text: str, info: FieldInfo) -> JsonValue:
@@ -70,12 +78,14 @@ def _json(text: str) -> JsonValue:
         return text
 
 
-def _described(name: str, info: FieldInfo) -> FieldText:
+def _described(name: str, info: FieldInfo, part: str | None) -> FieldText:
     default = None if info.is_required() else _typed(info.get_default(call_default_factory=True, validated_data={}))
+    kinds = {Part: "NAME", Imported: "MODULE:NAME"}
+    held = [text for mark in info.metadata for kind, text in kinds.items() if isinstance(mark, kind)]
     return FieldText(
         name.replace("_", "-"),
-        "|".join(dict.fromkeys(_type(member) for member in _members(info.annotation))),
-        default,
+        held[0] if held else "|".join(dict.fromkeys(_type(member) for member in _members(info.annotation))),
+        part or default,
         _range(info),
         " ".join((info.description or "").split()),
     )
@@ -104,6 +114,8 @@ def _type(annotation: Any) -> str:
 def _typed(value: object) -> str:
     if value is None:
         return "none"
+    if isinstance(value, BaseModel):
+        return kebab(type(value))
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, list | tuple):

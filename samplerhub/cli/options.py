@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
@@ -80,6 +80,8 @@ class Chosen:
     name: str
     component: type[BaseModel]
     prefix: str
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Names of the components that are its defaults, by field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class FieldOptions:
 
     def __init__(self, chosen: Sequence[Chosen], reserved: Iterable[str] = ()) -> None:
         self.options = [FieldOption(one, field) for one in chosen for field in described(one.component)]
-        self._reserved = set(reserved)
+        self._reserved = {*reserved, *(f"--{role}" for role in ROLES)}
         self._owners: dict[str, list[FieldOption]] = {}
         for option in self.options:
             if option.bare not in self._reserved:
@@ -192,7 +194,7 @@ class FieldOptions:
         return f"no option {name}{hint} options depend on the chosen components; with options are {', '.join(chosen)}"
 
     def _parameter(self, option: FieldOption) -> inspect.Parameter:
-        text = described(option.chosen.component)[option.field]
+        text = described(option.chosen.component, option.chosen.parts)[option.field]
         info = typer.Option(
             option.long,
             help=escaped(f"{text.help} ({text.limits})"),

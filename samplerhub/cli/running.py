@@ -36,7 +36,8 @@ from samplerhub.cli.settings import (
     TMax,
     TMin,
 )
-from samplerhub.config import RUN_ROLES, SETTINGS, RunConfig
+from samplerhub.component import kebab, parts
+from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
 from samplerhub.registry import Registry
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _summary(config: RunConfig, experiment: Experiment, result: Result) -> list[
     for role in RUN_ROLES:
         if role == "features" and not experiment.reads_features:
             continue
-        changed = _changed(getattr(experiment, role))
+        changed = _changed(getattr(experiment, role), config.components[role])
         rows.append((role, f"{config.components[role].name}{'  ' if changed else ''}{changed}"))
     rows += [
         ("samples", f"{experiment.samples:,}"),
@@ -182,10 +183,18 @@ def _blocks(count: int) -> str:
     return f"{count} finished block{'' if count == 1 else 's'}"
 
 
-def _changed(component: object) -> str:
-    """Return the fields of a component that are not at their defaults."""
+def _changed(component: object, choice: Choice) -> str:
+    """Return the parts of a component, and its fields that are not at their defaults."""
     if not isinstance(component, BaseModel):
         return ""
-    fields = component.model_dump(mode="json", exclude_defaults=True)
-    texts = [f"{name.replace('_', '-')} {value}" for name, value in fields.items()]
-    return ", ".join(text if len(text) <= 40 else f"{text[:37]}..." for text in texts)
+    made_of = parts(component)
+    texts = []
+    for field, part in made_of.items():
+        chosen = choice.parts.get(field, Choice())
+        inner = _changed(part, chosen)
+        texts.append(f"{field.replace('_', '-')} {chosen.name or kebab(type(part))}{f' ({inner})' if inner else ''}")
+    fields = component.model_dump(mode="json", exclude_defaults=True, exclude=set(made_of))
+    for name, value in fields.items():
+        text = f"{name.replace('_', '-')} {value}"
+        texts.append(text if len(text) <= 40 else f"{text[:37]}...")
+    return ", ".join(texts)

@@ -14,7 +14,7 @@ from samplerhub.component import held
 from samplerhub.config import RUN_ROLES, Choice, RunConfig, read_manifest
 from samplerhub.errors import InvalidSetting
 from samplerhub.manifest import Manifest
-from samplerhub.nesting import members, with_all_parts
+from samplerhub.nesting import default_names, members, with_all_parts
 from samplerhub.registry import Registry
 from samplerhub.shorthand import written_out
 
@@ -74,9 +74,10 @@ def _with_parts(config: RunConfig, given: Scan, registry: Registry) -> tuple[Run
         tops = [(role, choice, role) for role, choice in config.components.items() if choice.name is not None]
         tops += [("metric", metric, prefix) for prefix, metric in zip(_prefixes(config), config.metrics or ())]
         chosen = tuple(
-            Chosen(role, str(choice.name), registry.load(role, str(choice.name)), prefix)
+            Chosen(role, str(choice.name), component, prefix, default_names(component, registry))
             for top in tops
             for role, choice, prefix in members(registry, *top)
+            for component in [registry.load(role, str(choice.name))]
         )
         fields = FieldOptions(chosen)
         named = with_all_parts(laid_over(config, fields, fields.values(given)), registry, defaults=not given.help)

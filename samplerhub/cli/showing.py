@@ -22,6 +22,7 @@ from samplerhub.cli.selection import Selection, laid_over, select_for_run, selec
 from samplerhub.cli.settings import RhoMax, RhoMin, Steps, TMax, TMin
 from samplerhub.config import RunConfig
 from samplerhub.errors import InvalidSetting, SamplerhubError
+from samplerhub.nesting import default_names
 from samplerhub.plugin import ROLES
 from samplerhub.protocols import ForwardProcess
 from samplerhub.registry import Registered, Registry
@@ -168,7 +169,7 @@ class Subject:
         render.lines([title, "", text])
         if references:
             render.lines(["", "References:", *(f"    {reference}" for reference in references)])
-        fields = described(self.component).values()
+        fields = described(self.component, default_names(self.component, self.registry)).values()
         if fields:
             render.lines(["", "Options:"])
             render.definitions(
