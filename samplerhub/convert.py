@@ -8,7 +8,7 @@ import pickle
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Network:
     tensors: Mapping[str, Tensor]
     """Parameters and buffers, named as in a state_dict."""
     facts: Mapping[str, Json]
-    """What is known of it: its class, the arguments it was made with, sigma_data and other plain attributes."""
+    """What is known of it: its class, the arguments it was made with, sigma_data and other plain attributes, and those beside it."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,15 @@ def convert(source: Path, out: Path, part: str | None = None, *, trust_pickle: b
         InvalidSetting: It has several parts, or not the one that is asked for.
     """
     data = _bytes(source)
-    networks = dict(_networks(_read(source, data, trust_pickle)))
+    checkpoint = _read(source, data, trust_pickle)
+    networks = dict(_networks(checkpoint))
     if not networks:
         raise UnusableFile(f"{source} holds no tensors: it is no checkpoint of a network")
     chosen = _chosen(source, networks, part)
     network = networks[chosen]
+    beside = _facts(_as_mapping(checkpoint)) if chosen else {}
+    if beside:
+        network = replace(network, facts={**network.facts, "checkpoint": beside})
     about: Json = {
         "source": source.name,
         "sha256": hashlib.sha256(data).hexdigest(),

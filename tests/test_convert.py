@@ -205,6 +205,7 @@ def test_the_part_is_chosen(tmp_path):
     done = convert(source, out, "model")
     torch.testing.assert_close(sh.read_tensors(out)[0], STATE, rtol=0, atol=0)
     assert done.left_out == ("ema", "opt.state.0")
+    assert header(out)["network"] == {"checkpoint": {"epoch": 7}}
     with pytest.raises(InvalidSetting, match=r"no such part; it has model \(2 tensors\), ema \(2 tensors\)"):
         convert(source, out, "mean")
     saved({"one": STATE, "two": other}, source, "archive")
