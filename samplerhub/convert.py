@@ -34,7 +34,7 @@ class Network:
     tensors: Mapping[str, Tensor]
     """Parameters and buffers, named as in a state_dict."""
     facts: Mapping[str, Json]
-    """What is known of it: its class, the arguments it was made with, sigma_data and other plain attributes, and those beside it."""
+    """What is known of it: its class and arguments, sigma_data and other plain attributes, plain values beside it."""
 
 
 @dataclass(frozen=True)
