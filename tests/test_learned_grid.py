@@ -57,7 +57,7 @@ def errors(learned, setting, n=1000):
 
 @pytest.fixture(scope="module")
 def learned():
-    return sh.learn_grid(experiment(), noises=256)
+    return sh.learn_grid(experiment(), noises=128)
 
 
 # --- learned ----------------------------------------------------------------------------------------------------------
@@ -89,9 +89,9 @@ def test_a_learned_grid_gains_on_noise_that_it_has_not_seen(learned):
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("sampler", [DDIM(), Heun(), DEIS()], ids=["ddim", "heun", "deis"])
 def test_it_is_never_worse_than_the_grid_that_it_started_from(sampler, process):
-    setting = experiment(sampler, 5, target=PLANE, process=process, grid=AngleGrid())
+    setting = experiment(sampler, 4, target=PLANE, process=process, grid=AngleGrid())
     learned = sh.learn_grid(setting, noises=64)
-    before, after = errors(learned, setting)
+    before, after = errors(learned, setting, 400)
     assert learned.error <= learned.error_before
     assert after <= 1.02 * before
 
@@ -117,7 +117,7 @@ def test_what_is_worse_on_held_out_noise_is_not_taken(learned):
 
 
 def test_the_same_seed_learns_the_same_nodes():
-    first, again, other = (sh.learn_grid(experiment(steps=4, seed=seed), noises=32) for seed in (0, 0, 1))
+    first, again, other = (sh.learn_grid(experiment(DDIM(), 3, seed=seed), noises=16) for seed in (0, 0, 1))
     assert first == again
     assert first.rho != other.rho
 
@@ -147,7 +147,7 @@ def test_a_grid_of_one_step_has_nothing_to_learn():
 
 
 def test_a_last_denoising_is_part_of_what_is_learned():
-    setting = experiment(Angle(last="denoise"), 6)
+    setting = experiment(Angle(last="denoise"), 5)
     learned = sh.learn_grid(setting, noises=64)
     before, after = errors(learned, setting)
     assert before / after > 3
@@ -231,17 +231,17 @@ def test_a_wrong_file_is_refused(learned, tmp_path):
 
 def test_the_command_writes_a_file_that_a_run_reads(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["learn-grid", "--target", "mixture", "--sampler", "deis", "--steps", "6", "--noises", "64"]) == 0
+    assert main(["learn-grid", "--target", "mixture", "--sampler", "ddim", "--steps", "4", "--noises", "16"]) == 0
     assert "on starting states that were held out" in capsys.readouterr().out
-    run = ["run", "--target", "mixture", "--sampler", "deis", "--grid", "deis-6.grid.json", "-n", "64", "--json"]
-    assert main([*run, "--nfe", "6"]) == 0
+    run = ["run", "--target", "mixture", "--sampler", "ddim", "--grid", "ddim-4.grid.json", "-n", "64", "--json"]
+    assert main([*run, "--nfe", "4"]) == 0
     manifest = json.loads(capsys.readouterr().out)["manifest"]
-    learned = sh.LearnedNodes.read(tmp_path / "deis-6.grid.json")
+    learned = sh.LearnedNodes.read(tmp_path / "ddim-4.grid.json")
     assert manifest["times"] == pytest.approx(learned.rho, rel=1e-9)
     assert manifest["components"]["grid"]["name"] == "learned"
     assert manifest["components"]["grid"]["digest"]
     assert {role: one.name for role, one in learned.components.items()} == {
-        "process": "edm", "target": "mixture", "model": "exact", "sampler": "deis", "grid": "edm", "prior": "gaussian",
+        "process": "edm", "target": "mixture", "model": "exact", "sampler": "ddim", "grid": "edm", "prior": "gaussian",
     }  # fmt: skip
 
 
