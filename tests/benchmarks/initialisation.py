@@ -5,7 +5,7 @@
 The claim: with a start that is close to the noised data, sampling may begin late, at sigma_T in place of 80, and then
 half the steps do. Heun's method with the exact score on EDM's grid goes from sigma_T down to 0.002, with N steps from
 80 for the usual prior, and N/2 from 80, 7 and 2 for each prior. E_I is KL(noised target || prior). On the line it and
-the divergence at the end are numbers, not estimates: the law of the output is exact. In d dimensions E_I and the sliced
+KL(generated || target) at the end are numbers, not estimates: the law of the output is exact. In d dimensions E_I and the sliced
 Wasserstein distance at the end are estimates, with their standard errors.
 
 References:
@@ -136,7 +136,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     line = list(measured(Mixture(), KLExact(), arguments.steps, arguments.samples))
-    print(f"On the line, exact\n\n{table(line, 'KL(generated || target) at the end')}\n")
+    print(f"On the line, exact\n\n{table(line, 'KL at the end')}\n")
     if arguments.picture:
         drawn(line).savefig(arguments.picture, dpi=150)
     space = list(measured(in_dimensions(arguments.dimension), SlicedWasserstein(), arguments.steps, arguments.samples))
