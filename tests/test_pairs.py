@@ -28,7 +28,7 @@ def made(role: str, name: str) -> Any:
 
 
 def run(target: str, **chosen: str) -> sh.Result:
-    """Run four steps on eight samples; skip where a component needs a file or a package, or says that it needs another target."""
+    """Run four steps on eight samples; skip where a component needs a file or package, or says what else it needs."""
     parts = {role: made(role, name) for role, name in {**FITS_ALL, **chosen}.items()}
     try:
         result = sh.Experiment(target=made("target", target), samples=8, steps=4, **parts).run()
