@@ -5,8 +5,8 @@
 The claim: with a start that is close to the noised data, sampling may begin late, at sigma_T in place of 80, and then
 half the steps do. Heun's method with the exact score on EDM's grid goes from sigma_T down to 0.002, with N steps from
 80 for the usual prior, and N/2 from 80, 7 and 2 for each prior. E_I is KL(noised target || prior). On the line it and
-KL(generated || target) at the end are numbers, not estimates: the law of the output is exact. In d dimensions E_I and the sliced
-Wasserstein distance at the end are estimates, with their standard errors.
+KL(generated || target) at the end are numbers, not estimates: the law of the output is exact. In d dimensions E_I and
+the sliced Wasserstein distance at the end are estimates, with their standard errors.
 
 References:
     Initialization-Aware Score-Based Diffusion Sampling (Fassina et al., 2026), arXiv:2603.00772
