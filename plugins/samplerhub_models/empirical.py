@@ -13,8 +13,10 @@ from torch import Tensor
 from samplerhub import Component, FiniteData, Target, broadcast
 from samplerhub.errors import Mismatch
 
-NUMBERS = 2**18
+NUMBERS = 2**17
 """Numbers of one array of a block, samples times data."""
+FAINT = -80.0
+"""Weights count as e^-80 of the largest or more: it makes no difference, and denormal numbers are slow."""
 TILE = 16
 """Matrix kernels give a row the same bits in every call whose rows are a multiple of this."""
 
@@ -33,8 +35,6 @@ class Memory:
     """|x_i|^2/2, (N,)."""
     centre: Tensor
     """Mean of the data, (D,)."""
-    data_1: Tensor
-    """The data and a column of ones, (N, D + 1)."""
     shape: tuple[int, ...]
     """Shape of one sample."""
     predicts: Literal["x0"] = "x0"
@@ -45,17 +45,14 @@ class Memory:
         x = data.flatten(1).double()
         centre = x.mean(0)
         x = x - centre
-        return cls(
-            x, x.square().sum(1) / 2, centre, torch.cat([x, torch.ones_like(x[:, :1])], 1), tuple(data.shape[1:])
-        )
+        return cls(x, x.square().sum(1) / 2, centre, tuple(data.shape[1:]))
 
     def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
         """Return E[x_0 | x_0 + rho eps = y], shape (n, *d)."""
-        data_1, means = self.data_1.to(y), []
+        x, means = self.data.to(y), []
         for L in self._log_weights(y, rho):
-            E = (L - L.amax(1, keepdim=True)).to(y.dtype).exp()
-            sums = E @ data_1
-            means.append(sums[:, :-1] / sums[:, -1:])
+            E = (L - L.amax(1, keepdim=True)).clamp(min=FAINT).to(y.dtype).exp()
+            means.append(E @ x / E.sum(1, keepdim=True))
         return (self.centre.to(y) + torch.cat(means)).reshape(y.shape)
 
     def log_prob(self, y: Tensor, rho: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from samplerhub_targets.log_sobolev import Kind, TwoGaussians, compact_support, 
 
 DIRECT = 4
 """Up to this dimension distances are summed coordinate by coordinate; above it they come from one matrix product."""
+FAINT = -80.0
+"""Weights count as e^-80 of the largest or more: it makes no difference, and denormal numbers are slow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,7 +191,7 @@ def _log_density(parts: _Parts, y: Tensor, rho: Tensor) -> Tensor:
 def _denoised(parts: _Parts, y: Tensor, rho: Tensor) -> Tensor:
     s = _noised(parts, rho)
     z, L = _log_terms(parts, y, s)
-    E = (L - L.amax(0)).exp()
+    E = (L - L.amax(0)).clamp(min=FAINT).exp()
     gain = parts.v / s
     # Sums over components are matrix products with samples as rows: fast, and the same bits for every batch size.
     if parts.axes is None:
