@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from samplerhub import Component, ForwardProcess, Imported, Part, alpha, diffusion2, drift, rho, time_at
+from samplerhub.errors import InvalidSetting
 
 ROUNDING = 1e-5
 """A level that is outside the span by less, relatively, was rounded in the type of the run."""
@@ -123,7 +124,13 @@ class CallableModel(Component):
             return exact
         low, high = rho(self.process, list(self.process.span)).tolist()
         within = exact.clamp(low, high)
-        return time_at(self.process, torch.where((within / exact - 1).abs() < ROUNDING, within, exact))
+        try:
+            return time_at(self.process, torch.where((within / exact - 1).abs() < ROUNDING, within, exact))
+        except InvalidSetting as error:
+            raise InvalidSetting(
+                f"the function was made for a process of other noise levels: {error}: keep the run inside with "
+                "--rho-max and --rho-min"
+            ) from error
 
     def _asked(self, state: Tensor, t: Tensor, rho: Tensor, alpha_t: Tensor) -> Tensor:
         """Return the function's output, of the type of the state."""
