@@ -51,6 +51,7 @@ def _panel(axes: Axes, quantity: str, curves: Mapping[str, Estimate]) -> None:
         axes.set_xscale("log")
         axes.invert_xaxis()
     floor = min(levels, default=0.0)
+    measured = [estimate for estimate in curves.values() if not estimate.bounds]
     for i, (name, estimate) in enumerate(curves.items()):
         points = [p for p in estimate.curve if math.isfinite(p.value)]
         if not points:
@@ -58,9 +59,11 @@ def _panel(axes: Axes, quantity: str, curves: Mapping[str, Estimate]) -> None:
             continue
         rho, value = [max(p.rho, floor) for p in points], [p.value for p in points]
         bound = bool(estimate.bounds)
+        below = bound and any(_at(p.rho, other) > p.value * (1 + 1e-6) for p in points for other in measured)
         axes.plot(
             rho, value, color=f"C{i}", linestyle="--" if bound else "-", marker="" if len(points) > 30 else ".",
-            label=f"$\\leq$ {name}: {estimate.details.get('method', 'bound')}" if bound
+            label=f"$\\leq$ {name}: {estimate.details.get('method', 'bound')}"
+            + (", which does not cover all errors of the run" if below else "") if bound
             else f"{name}, {value[0]:.3g} at the start, {value[-1]:.3g} at the end",
         )  # fmt: skip
         if any(p.stderr for p in points):
@@ -71,3 +74,8 @@ def _panel(axes: Axes, quantity: str, curves: Mapping[str, Estimate]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
+
+
+def _at(rho: float, estimate: Estimate) -> float:
+    """Return what was measured at a noise level of the path, less its error."""
+    return max((p.value - 2 * (p.stderr or 0.0) for p in estimate.curve if p.rho == rho), default=-math.inf)

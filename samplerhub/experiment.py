@@ -143,6 +143,7 @@ class Experiment:
             raise Mismatch(
                 f"prior {type(self.prior).__name__} gives states of shape {tuple(start.shape[1:])}, not {problem.shape}"
             )
+        self._check_target(problem.shape)
         setup = self.setup()
         object.__setattr__(self, "_evaluated", {name: chosen(metric, setup) for name, metric in self._metrics.items()})
         check_needs(self._evaluated, setup)
@@ -156,6 +157,16 @@ class Experiment:
                 f"nfe = {nfe}: {type(self.sampler).__name__} keeps to a budget of calls, and calls of model "
                 f"{type(model).__name__} cost more than one evaluation; choose a sampler of fixed steps, or leave "
                 "--nfe out"
+            )
+
+    def _check_target(self, shape: tuple[int, ...]) -> None:
+        if self.target is None or not self._metrics:
+            return
+        drawn = tuple(self.target.sample(2, stream(self.seed, "trial")).shape)
+        if drawn != (2, *shape):
+            raise Mismatch(
+                f"target {type(self.target).__name__} was asked for 2 samples of shape {shape} and gives {drawn}: it must "
+                f"be {(2, *shape)}"
             )
 
     def _check_numbers(self) -> None:

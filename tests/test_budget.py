@@ -142,17 +142,31 @@ def budget_of(shares: dict[str, Figure], rest: float = 0.0, slope: Figure | None
 
 
 def test_advice_follows_from_the_numbers() -> None:
-    score = {"start": Figure(0.0), "score": Figure(1.0, 0.01), "discretisation": Figure(0.1, 0.01)}
-    text = advise(budget_of(score, slope=Figure(-0.5, 0.05)))[0]
-    assert "The score dominates (91 %" in text
-    assert "Churn helps (-0.5 ± 0.05 per unit" in text
-    assert "Churn hurts" in advise(budget_of(score, slope=Figure(0.5, 0.05)))[0]
-    assert "Churn changes little" in advise(budget_of(score, slope=Figure(0.01, 0.05)))[0]
-    cancel = {"start": Figure(-0.4, 0.01), "score": Figure(1.0, 0.01), "discretisation": Figure(0.0)}
+    score = {"start": Figure(0.0), "score": Figure(1.0, 0.01, 5), "discretisation": Figure(0.1, 0.01, 5)}
+    text = advise(budget_of(score, slope=Figure(-0.5, 0.05, 5)))
+    assert "The score dominates (91 % of the figure)" in text[0]
+    assert "Churn helps (-0.5 ± 0.05 per unit" in text[-1]
+    assert "Churn hurts" in advise(budget_of(score, slope=Figure(0.5, 0.05, 5)))[-1]
+    assert "cannot be told" in advise(budget_of(score, slope=Figure(0.01, 0.05, 5)))[-1]
+    cancel = {"start": Figure(-0.4, 0.01, 5), "score": Figure(1.0, 0.01, 5), "discretisation": Figure(0.0)}
     assert "The start lowers the figure" in advise(budget_of(cancel))[1]
-    noise = {part: Figure(0.01, 0.1) for part in PARTS}
-    assert "can be told from 0" in advise(budget_of(noise))[0]
-    assert "is left when" in advise(budget_of({part: Figure(0.1) for part in PARTS}, rest=5.0))[-1]
+    small = {"start": Figure(0.01), "score": Figure(0.0), "discretisation": Figure(0.0)}
+    left = advise(budget_of(small, rest=5.0))
+    assert "No part adds more than 5 %" in left[0]
+    assert "is left when" in left[1]
+
+
+def test_noise_is_no_part() -> None:
+    noise = Budget(
+        "kl", {}, {part: Figure(0.01, 0.1, 3) for part in PARTS}, Figure(0.0), Figure(0.03, 0.2, 3), None, 3, 8
+    )
+    assert advise(noise) == [
+        "The figure cannot be told from 0, and so cannot its parts; "
+        "more samples (-n) or repeats (--repeats) would tell more."
+    ]
+    assert Figure(0.3, 0.1, 2).is_nothing  # 12.7 standard errors of two repeats
+    assert not Figure(0.3, 0.1, 5).is_nothing
+    assert Figure(1e-7, error=1e-6).is_nothing
 
 
 def test_the_command_writes_table_picture_and_json(

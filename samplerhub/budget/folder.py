@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
 from pydantic import BaseModel, ValidationError
 
-from samplerhub.budget.shares import Budget
+from samplerhub.budget.shares import Budget, numerical_error
 from samplerhub.errors import UnusableFile
 from samplerhub.files import read_json, whole, writable_folder, write_text
 from samplerhub.protocols import Estimate
@@ -21,11 +21,12 @@ class _Kept(BaseModel):
 
     value: float
     stderr: float | None
+    error: float = 0.0
 
     @property
     def estimate(self) -> Estimate:
         """The figure."""
-        return Estimate(self.value, self.stderr)
+        return Estimate(self.value, self.stderr, details={"error": self.error} if self.error else {})
 
 
 class BudgetFolder:
@@ -45,7 +46,11 @@ class BudgetFolder:
     def save(self, key: str, estimate: Estimate) -> None:
         """Keep a figure."""
         writable_folder(self.runs)
-        write_text(self._file(key), _Kept(value=estimate.value, stderr=estimate.stderr).model_dump_json() + "\n")
+        write_text(
+            self._file(key),
+            _Kept(value=estimate.value, stderr=estimate.stderr, error=numerical_error(estimate)).model_dump_json()
+            + "\n",
+        )
 
     def write(self, budget: Budget, report: Mapping[str, object]) -> dict[str, Path]:
         """Write report and picture; return where they are."""
@@ -69,7 +74,7 @@ def draw_budget(budget: Budget) -> Picture:
     axes.barh(
         [name for name, _ in bars],
         [share.value for _, share in bars],
-        xerr=[1.96 * (share.stderr or 0.0) for _, share in bars],
+        xerr=[share.half for _, share in bars],
         color=colors,
         ecolor="0.2",
         capsize=3,

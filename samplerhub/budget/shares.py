@@ -24,6 +24,7 @@ from statistics import fmean, stdev
 from typing import Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
+from scipy.stats import t as student
 
 from samplerhub.capabilities import Budgeted, Denoises
 from samplerhub.errors import Mismatch
@@ -49,10 +50,22 @@ class Figure:
 
     value: float
     stderr: float | None = None
+    repeats: int = 1
+    """Over how many it is a mean."""
+    error: float = 0.0
+    """Numerical error of a figure that is exact up to it."""
 
-    def within(self, factor: float = 2.0) -> bool:
-        """Say whether it is 0 within its error."""
-        return abs(self.value) <= factor * (self.stderr or 0.0)
+    @property
+    def half(self) -> float:
+        """Half the width of its 95 % interval, by Student's t for so many repeats."""
+        if self.stderr is None:
+            return self.error
+        return float(student.ppf(0.975, self.repeats - 1)) * self.stderr
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it is 0 within its error."""
+        return abs(self.value) <= self.half
 
 
 class Kept(Protocol):
@@ -161,8 +174,15 @@ class Repeated(Generic[Key]):
         """Return a linear combination of the runs: its mean over repeats, exact where they are."""
         values = [sum(w * row[key].value for key, w in weights.items()) for row in self._rows]
         if self.count == 1:
-            return Figure(values[0])
-        return Figure(fmean(values), stdev(values) / math.sqrt(self.count))
+            (row,) = self._rows
+            return Figure(values[0], error=sum(abs(w) * numerical_error(row[key]) for key, w in weights.items()))
+        return Figure(fmean(values), stdev(values) / math.sqrt(self.count), self.count)
+
+
+def numerical_error(estimate: Estimate) -> float:
+    """Return the error that an exact figure says it has."""
+    error = estimate.details.get("error", 0.0)
+    return error if isinstance(error, float) else 0.0
 
 
 def shapley(part: str, players: Sequence[str]) -> dict[Cell, float]:

@@ -64,6 +64,7 @@ def drawn(rows: list[tuple[float, list[float]]], start: float) -> Figure:
         axes.axhline(start, color="0.5", linestyle=":", label="at the start")
         axes.set_yscale("log")
         axes.set_xscale("symlog", linthresh=0.2 if axes is left else 1e-3)
+        axes.set_xlim(left=0)
         axes.set_xlabel(label)
         axes.spines[["top", "right"]].set_visible(False)
     left.set_ylabel("KL(generated | target), nats")
