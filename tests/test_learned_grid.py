@@ -110,10 +110,21 @@ def test_what_is_worse_on_held_out_noise_is_not_taken(learned):
     trials = Trials.draw(experiment().setup(), 200, "other")
     good, bad = torch.tensor(learned.rho, dtype=torch.float64), torch.tensor(learned.start, dtype=torch.float64)
     for candidates in ([good, bad, bad], [bad, bad, good]):
-        taken, error, before = _best(candidates, trials)
+        taken, error, before, _ = _best(candidates, trials)
         assert torch.equal(taken, good)
         assert error <= before
         assert error == trials.errors(good).mean().sqrt().item()
+
+
+def test_the_standard_error_of_the_gain(learned):
+    # The spread of the gain over new sets of held-out starts is what one set says of it.
+    setting, gains, said = experiment(), [], []
+    ends = [torch.tensor(rho, dtype=torch.float64) for rho in (learned.start, learned.rho)]
+    for k in range(40):
+        _, error, before, stderr = _best(ends, Trials.draw(setting.setup(), 100, f"set {k}"))
+        gains.append(before / error)
+        said.append(stderr)
+    assert 0.4 < sum(said) / 40 / torch.tensor(gains).std().item() < 1.6
 
 
 def test_the_same_seed_learns_the_same_nodes():

@@ -116,7 +116,10 @@ def _learn_grid(
         [
             ("RMS error before", f"{learned.error_before:.3g}"),
             ("after", f"{learned.error:.3g}"),
-            ("gain", f"{learned.gain:.3g} times, on starting states that were held out"),
+            (
+                "gain",
+                f"{render.measured(learned.gain, learned.gain_stderr)} times, on starting states that were held out",
+            ),
         ]
     )
     render.lines(["", render.shown(out)])

@@ -34,6 +34,8 @@ class LearnedNodes(BaseModel):
     """RMS distance, per number of a state, to the end of the exact flow, on starting states that were held out."""
     error_before: Annotated[float, Field(ge=0)]
     """The same of the grid from which it was learned."""
+    gain_stderr: Annotated[float, Field(ge=0)]
+    """Standard error of the gain; too small where rare starts between two modes decide the mean of the squares."""
 
     @field_validator("rho")
     @classmethod
