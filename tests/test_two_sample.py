@@ -460,7 +460,7 @@ def test_nearest_needs_training_data():
         Mismatch, match="Mixture has no training data: choose a target of finitely many data, as digits"
     ):
         Nearest().inspect(kit.setup_of(Mixture(), 10))
-    with pytest.raises(Mismatch, match="split = 'all' of the digits holds no image out; choose split = 'train'"):
+    with pytest.raises(Mismatch, match="split = 'all' holds no data out; choose split = 'train'"):
         Nearest().inspect(digits_setup(split="all"))
     with pytest.raises(Mismatch, match="there are 2 training data; 3 or more are needed"):
         Nearest().inspect(kit.setup_of(Points(normals(2, 3)), 10))
