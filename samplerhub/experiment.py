@@ -165,8 +165,8 @@ class Experiment:
         drawn = tuple(self.target.sample(2, stream(self.seed, "trial")).shape)
         if drawn != (2, *shape):
             raise Mismatch(
-                f"target {type(self.target).__name__} was asked for 2 samples of shape {shape} and gives {drawn}: it must "
-                f"be {(2, *shape)}"
+                f"target {type(self.target).__name__} was asked for 2 samples of shape {shape} and gives a tensor "
+                f"of shape {drawn}, not {(2, *shape)}"
             )
 
     def _check_numbers(self) -> None:

@@ -42,7 +42,7 @@ def advise(budget: Budget) -> list[str]:
 
 
 REMEDIES = {
-    "discretisation": "more steps (--steps), a sampler of higher order, or another grid (samplerhub list grid) lower it",
+    "discretisation": "more steps (--steps), a sampler of higher order or another grid (samplerhub list grid) lower it",
     "start": "a prior closer to the noised data (samplerhub list prior) or a start at more noise lowers it",
     "score": "a better model, trained longer or larger, lowers it",
 }
