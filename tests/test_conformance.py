@@ -50,6 +50,12 @@ def usable() -> list[sh.Target]:
 
 TARGETS = usable()
 PROCESSES = [pytest.param(made(r), id=r.entry.name) for r in REGISTRY.entries("process")]
+QUICK = ("edm", "ve", "ve-geometric", "vp", "flow")
+"""Processes on which samplers are checked by default; on the others with ``-m slow``."""
+SAMPLED = [
+    pytest.param(made(r), id=r.entry.name, marks=() if r.entry.name in QUICK else pytest.mark.slow)
+    for r in REGISTRY.entries("process")
+]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,7 @@ def test_model(registered: Registered) -> None:
         testing.check_model(model, shape)
 
 
-@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("process", SAMPLED)
 @every("sampler")
 def test_sampler(registered: Registered, process: sh.ForwardProcess) -> None:
     sampler = made(registered)
