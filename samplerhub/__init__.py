@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from samplerhub.law import Law as Law
     from samplerhub.law import LineLaw as LineLaw
     from samplerhub.law import exact_law as exact_law
+    from samplerhub.law import normal_kl as normal_kl
     from samplerhub.learning import LearnedNodes as LearnedNodes
     from samplerhub.learning import learn_grid as learn_grid
     from samplerhub.manifest import Manifest as Manifest
@@ -106,7 +107,7 @@ _HOMES = {
     "block": ("Block", "BlockStore"),
     "experiment": ("Experiment", "Result"),
     "files": ("read_json", "read_numbers", "read_tensors", "write_tensors"),
-    "law": ("ExactLaw", "GaussianLaw", "Law", "LineLaw", "exact_law"),
+    "law": ("ExactLaw", "GaussianLaw", "Law", "LineLaw", "exact_law", "normal_kl"),
     "learning": ("LearnedNodes", "learn_grid"),
     "manifest": ("Manifest",),
     "model": ("cost_of", "made_for", "posterior_mean"),

@@ -145,9 +145,24 @@ def test_initialisation_by_densities_is_the_divergence_of_the_prior():
     # H(p_T | N(0, T^2)) at T = 0.7530995852, by 30-digit quadrature.
     of = setup(Mixture(), process=EDM(t_max=0.7530995852), samples=20_000)
     details = evaluated(ErrorTerms(), of).details
-    assert abs(details["initialisation"] - 0.01315037670) < 4 * details["initialisation stderr"]
-    assert details["initialisation stderr"] < 0.002
+    assert details["initialisation"] == pytest.approx(0.01315037670, abs=6e-12)
+    assert details["initialisation is"] == "quadrature"
+    assert details["initialisation stderr"] < 1e-15
     assert evaluated(ErrorTerms(), setup(Mixture(), prior=ExactPrior())).details["initialisation"] == 0
+
+
+def test_initialisation_in_the_plane_is_a_mean_over_data():
+    # Two axes that are independent, and so twice the divergence of one, which is by quadrature.
+    plane = Mixture(weights=(0.25,) * 4, means=((-1, -1), (-1, 1), (1, -1), (1, 1)), covariances=(0.09,) * 4)
+    line = Mixture(weights=(0.5, 0.5), means=(-1.0, 1.0), covariances=(0.09, 0.09))
+    process = EDM(t_min=0.05, t_max=1.0)
+    many = evaluated(ErrorTerms(), setup(plane, process=process, samples=20_000)).details
+    one = evaluated(ErrorTerms(), setup(line, process=process)).details
+    assert many["initialisation is"] == "mean of log(p_T/prior)"
+    assert 0 < many["initialisation stderr"] < 0.02 * many["initialisation"]
+    assert abs(many["initialisation"] - 2 * one["initialisation"]) < 4 * many["initialisation stderr"]
+    exact = evaluated(ErrorTerms(), setup(plane, process=process, prior=ExactPrior())).details
+    assert abs(exact["initialisation"]) < 1e-12
 
 
 @pytest.mark.parametrize("repeats", [60, pytest.param(200, marks=pytest.mark.slow)])
@@ -216,10 +231,16 @@ def test_the_sum_is_a_bound_of_that_sampler_alone(process):
         Euler(), Euler(churn=1.0), DormandPrince(),
     )  # fmt: skip
     assert own.bounds == "kl-reverse"
+    assert own.curve_of == "KL of paths, target from generated, so far (nats)"
     for sampler in others:
         other = evaluated(ErrorTerms(), setup(process=process, sampler=sampler))
         assert (other.value, other.quantity, other.bounds) == (own.value, "path-kl", "")
         assert "not the run's" in other.details["of"]
+
+
+def test_fine_steps_in_another_variable_are_not_those_steps():
+    other = evaluated(ErrorTerms(), setup(sampler=EulerMaruyama(), steps=4000, samples=10))
+    assert other.bounds == ""
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 100])

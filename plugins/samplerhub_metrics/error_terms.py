@@ -20,6 +20,9 @@ from samplerhub_metrics.path_terms import (
     worst_case,
 )
 
+CURVE = "KL of paths, target from generated, so far (nats)"
+STAND_IN = "stand-in of the KL of paths, so far (nats)"
+
 
 class ErrorTerms(Component):
     r"""Initialisation, discretisation and score terms of the KL divergence between paths, for any grid.
@@ -99,7 +102,7 @@ class ErrorTerms(Component):
             frozen = freezes_the_score(setup)
             details["of"] = f"the sampler that freezes the score in rho^2, churn 1: {'' if frozen else 'not '}the run's"
             bounds = "kl-reverse" if frozen else ""
-            return Estimate(value, stderr, curve, quantity="path-kl", bounds=bounds, details=details)
+            return Estimate(value, stderr, curve, quantity="path-kl", bounds=bounds, curve_of=CURVE, details=details)
         details["discretisation is"] = "from the model's loss on held-out data, which under-estimates J"
         details["score"] = "unknown; in its place the generalisation gap, which leaves out what the model cannot learn"
-        return Estimate(value, stderr, curve, quantity="path-kl stand-in", details=details)
+        return Estimate(value, stderr, curve, quantity="path-kl stand-in", curve_of=STAND_IN, details=details)

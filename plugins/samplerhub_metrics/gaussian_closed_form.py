@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
-from samplerhub import Component, Estimate, Evidence, IsGaussian, Need, Setup
+from samplerhub import Component, Estimate, Evidence, IsGaussian, Need, Setup, normal_kl
 from samplerhub.errors import Mismatch
-from samplerhub_metrics.initial_divergence import normal_start
+from samplerhub_metrics.initial_divergence import Direction, normal_start
 from samplerhub_metrics.reverse_process import Array, ReverseProcess, gamma_of
 
 CLOSE = 1e-7
@@ -36,7 +35,7 @@ class GaussianClosedForm(Component):
         The Effect of Stochasticity in Score-Based Diffusion Sampling (Schaeffer et al., 2025), arXiv:2506.11378, sec. 5
     """
 
-    direction: Literal["forward", "reverse"] = "forward"
+    direction: Direction = "forward"
     """forward: H(generated | target), quality; reverse: H(target | generated), coverage."""
 
     @property
@@ -65,12 +64,11 @@ class GaussianClosedForm(Component):
         """Return the divergence at the end of the run, and along its path."""
         setup = evidence.setup
         example, process = _Example.of(setup), ReverseProcess.of(setup, 1)
-        divergence = forward if self.direction == "forward" else reverse
         m, V = example.m, example.V
-        values = [divergence(m - example.mu_0, V, example.S(process.v[0]))]
+        values = [divergence(m, V, example.mu_0, example.S(process.v[0]), self.direction)]
         for gamma, v_t, v_s in zip(process.gamma, process.v, process.v[1:]):
             m, V = example.moved(m, V, float(gamma), example.S(v_t), example.S(v_s))
-            values.append(divergence(m - example.mu_0, V, example.S(v_s)))
+            values.append(divergence(m, V, example.mu_0, example.S(v_s), self.direction))
         details: dict[str, float | str] = {
             "method": "closed form",
             "factor on the covariance in the model": example.a,
@@ -167,12 +165,7 @@ def _linear_score(setup: Setup, axes: Array, mu_0: Array, variances: Array) -> t
     return mu, a
 
 
-def forward(gap: Array, V: Array, S: Array) -> float:
-    """Return H(N(m, V) | N(m - gap, S)), V and S variances along the same axes."""
-    excess = (V - S) / S
-    return float((excess - np.log1p(excess) + gap**2 / S).sum() / 2)
-
-
-def reverse(gap: Array, V: Array, S: Array) -> float:
-    """Return H(N(m - gap, S) | N(m, V))."""
-    return forward(gap, S, V)
+def divergence(m: Array, V: Array, mu: Array, S: Array, direction: Direction) -> float:
+    """Return H(N(m, V) | N(mu, S)) or the reverse, V and S variances along the same axes."""
+    a, b = ((torch.from_numpy(mean), torch.from_numpy(variances)) for mean, variances in ((m, V), (mu, S)))
+    return normal_kl(*a, *b) if direction == "forward" else normal_kl(*b, *a)

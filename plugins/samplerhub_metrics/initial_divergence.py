@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from samplerhub import Density, IsGaussian, NormalPrior, PriorDensity, Setup, alpha, kebab, normal, stream
+from samplerhub import Density, IsGaussian, NormalPrior, PriorDensity, Setup, alpha, kebab, normal, normal_kl, stream
 from samplerhub.errors import Mismatch
 from samplerhub_metrics.reverse_process import start_of, target_samples
 
@@ -62,26 +62,38 @@ def initial_divergence(setup: Setup, direction: Direction, n: int) -> tuple[floa
 
     In closed form between normal laws, by quadrature on the line, else from n samples.
     """
+    figure = exact_initial_divergence(setup, direction)
+    if figure is not None:
+        return figure[0], None
     rho = setup.rho[0].item()
-    start = normal_start(setup)
-    if start is not None and isinstance(setup.target, IsGaussian):
-        mean, C = setup.target.moments()
-        noised = mean, C + rho**2 * torch.eye(len(mean), dtype=torch.float64)
-        p, q = (start, noised) if direction == "forward" else (noised, start)
-        return between_normals(*p, *q), None
-    if setup.shape == (1,):
-        y = line(setup)
-        p, q = prior_log_prob(setup, y), target_log_prob(setup, y, rho)
-        p, q = (p, q) if direction == "forward" else (q, p)
-        return torch.trapezoid(torch.where(p > -700, p.exp() * (p - q), 0.0), y[:, 0]).item(), None
     if direction == "forward":
         y = start_of(setup, n, stream(setup.seed, "initial-kl"))
-        ratio = prior_log_prob(setup, y) - target_log_prob(setup, y, rho)
     else:
         x_0, rng = target_samples(setup, n, "initial-kl")
         y = x_0 + rho * normal(x_0, rng)
-        ratio = target_log_prob(setup, y, rho) - prior_log_prob(setup, y)
+    ratio = log_ratio(setup, y, direction)
     return ratio.mean().item(), ratio.std().item() / math.sqrt(n)
+
+
+def exact_initial_divergence(setup: Setup, direction: Direction) -> tuple[float, str] | None:
+    """Return H(prior | noised target), or the reverse, and how it was had, without Monte Carlo; None if it cannot."""
+    rho, start = setup.rho[0].item(), normal_start(setup)
+    if start is not None and isinstance(setup.target, IsGaussian):
+        mean, C = setup.target.moments()
+        noised = mean, C + rho**2 * torch.eye(len(mean), dtype=torch.float64)
+        return (normal_kl(*start, *noised) if direction == "forward" else normal_kl(*noised, *start)), "closed form"
+    if setup.shape == (1,) and isinstance(setup.target, Density) and isinstance(setup.prior, PriorDensity):
+        y = line(setup)
+        p, q = prior_log_prob(setup, y), target_log_prob(setup, y, rho)
+        p, q = (p, q) if direction == "forward" else (q, p)
+        return torch.trapezoid(torch.where(p > -700, p.exp() * (p - q), 0.0), y[:, 0]).item(), "quadrature"
+    return None
+
+
+def log_ratio(setup: Setup, y: Tensor, direction: Direction) -> Tensor:
+    """Return log(prior/noised target), or the reverse, at y (n, *d), shape (n,)."""
+    ratio = prior_log_prob(setup, y) - target_log_prob(setup, y, setup.rho[0].item())
+    return ratio if direction == "forward" else -ratio
 
 
 def line(setup: Setup, below: float = 60.0) -> Tensor:
@@ -99,13 +111,3 @@ def line(setup: Setup, below: float = 60.0) -> Tensor:
             first, last = wide[[low - 1, high + 1], 0].tolist()
             return torch.linspace(first, last, POINTS, dtype=torch.float64)[:, None]
     raise Mismatch("prior or target have tails that are too heavy for a grid on the line")
-
-
-def between_normals(m: Tensor, S: Tensor, mu: Tensor, C: Tensor) -> float:
-    """Return H(N(m, S) | N(mu, C))."""
-    L = torch.linalg.cholesky(C)
-    z = torch.linalg.solve_triangular(L, (m - mu)[:, None], upper=False)
-    ratio = torch.linalg.solve_triangular(L, torch.linalg.cholesky(S), upper=False)
-    log_det = 2 * (L.diagonal().log().sum() - torch.linalg.cholesky(S).diagonal().log().sum())
-    divergence: float = ((ratio.square().sum() + z.square().sum() - len(m) + log_det) / 2).item()
-    return divergence

@@ -28,6 +28,8 @@ from samplerhub_metrics.flow_likelihood import mean_and_error
 
 POWER = {"score": -2, "eps": 0, "x0": 2}
 """Power of rho by which the square of each error differs from that of eps."""
+UNIT = {"score": ", 1/x^2", "eps": "", "x0": ", x^2"}
+"""Unit of that square, x the unit of the data."""
 
 
 class ScoreError(Component):
@@ -109,7 +111,7 @@ class ScoreError(Component):
 
     @property
     def _curve_of(self) -> str:
-        return f"E |{self.of}_model - {self.of}|^2"
+        return f"E |{self.of}_model - {self.of}|^2{UNIT[self.of]}"
 
     def _curve(self, t: Sequence[float], rho: Sequence[float], squares: Tensor) -> tuple[Point, ...]:
         """Return the mean square errors from the squares of those of eps, shape (levels, n)."""

@@ -21,6 +21,7 @@ from samplerhub.law.affine import affine_laws
 from samplerhub.law.chain import Chain
 from samplerhub.law.flow import Flow, draws_noise
 from samplerhub.law.line import LineLaw as LineLaw
+from samplerhub.law.normal import normal_kl as normal_kl
 from samplerhub.protocols import Target
 from samplerhub.setup import Setup
 

@@ -21,6 +21,7 @@ from samplerhub import process as derived
 from samplerhub.capabilities import IsGaussian, NormalPrior
 from samplerhub.errors import Mismatch
 from samplerhub.law.draws import Draws, Impulses, Kept
+from samplerhub.law.normal import normal_kl
 from samplerhub.noise import stream
 from samplerhub.protocols import Target
 from samplerhub.setup import Setup
@@ -63,23 +64,7 @@ class GaussianLaw:
         mu, S = (moment.double().cpu() for moment in target.moments())
         S = S + self.rho**2 * torch.eye(len(mu), dtype=torch.float64)
         given, other = (self.mean, self.covariance), (mu, S)
-        return gaussian_divergence(*given, *other) if direction == "forward" else gaussian_divergence(*other, *given)
-
-
-def gaussian_divergence(m: Tensor, C: Tensor, mu: Tensor, S: Tensor) -> float:
-    r"""Return H(N(m, C) | N(mu, S)) = 1/2 sum_i (l_i - 1 - log l_i) + 1/2 |L^-1 (m - mu)|^2.
-
-    S = L L^T, and l_i are the eigenvalues of L^-1 C L^-T. Infinite where one law has a density and the other has none.
-    """
-    L, failed = torch.linalg.cholesky_ex(S)
-    if failed:
-        return float("inf")
-    whitened = torch.linalg.solve_triangular(L, torch.linalg.solve_triangular(L, C - S, upper=False).T, upper=False)
-    excess = torch.linalg.eigvalsh((whitened + whitened.T) / 2)
-    if bool((excess <= -1).any()):
-        return float("inf")
-    shift = torch.linalg.solve_triangular(L, (m - mu)[:, None], upper=False)
-    return float((excess - excess.log1p()).sum() + shift.square().sum()) / 2
+        return normal_kl(*given, *other) if direction == "forward" else normal_kl(*other, *given)
 
 
 def affine_laws(setup: Setup, at: Sequence[int]) -> list[GaussianLaw]:
