@@ -9,7 +9,7 @@ s the model's score, eps its error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +24,8 @@ from samplerhub.errors import Mismatch
 Array = NDArray[np.float64]
 EXACT = 1e-8
 """A model whose predicted noise is off by no more than that is exact up to rounding."""
+TRIED = 32
+"""States at each noise level where that is tried."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,12 @@ class ReverseProcess:
 
     @cached_property
     def error(self) -> Callable[[Tensor, float], Tensor] | None:
-        """The error eps(y, rho) of the model's score, shape of y; None where the model is exact."""
-        return score_error(self.setup)
+        """The error eps(y, rho) of the model's score, shape of y; None where the model is exact.
+
+        It is exact if it is so at the ends of all intervals and at all noise levels of the run.
+        """
+        levels = sorted({*self.rho.tolist(), *self.setup.rho.tolist()}, reverse=True)
+        return self.setup.once(("score error", *levels), lambda: score_error(self.setup, levels))
 
 
 def gamma_of(setup: Setup) -> Callable[[float], float]:
@@ -141,8 +147,8 @@ def exact_score(setup: Setup) -> Callable[[Tensor, float], Tensor]:
     )
 
 
-def score_error(setup: Setup) -> Callable[[Tensor, float], Tensor] | None:
-    """Return the error of the model's score, or None if it is exact up to rounding at 5 noise levels.
+def score_error(setup: Setup, levels: Sequence[float]) -> Callable[[Tensor, float], Tensor] | None:
+    """Return the error of the model's score, or None if it is exact up to rounding at these noise levels.
 
     Raises:
         Mismatch: The exact score is not known.
@@ -152,11 +158,13 @@ def score_error(setup: Setup) -> Callable[[Tensor, float], Tensor] | None:
     def error(y: Tensor, rho: float) -> Tensor:
         return problem.score(y, rho) - exact(y, rho)
 
-    x_0, rng = target_samples(setup, 64, "score-error")
-    z = normal(x_0, rng)
-    levels = np.geomspace(setup.rho[0].item(), setup.rho[-1].item(), 5).tolist()
-    off = max((rho * error(x_0 + rho * z, rho)).abs().max().item() for rho in levels)
-    return error if off > EXACT else None
+    x_0, rng = target_samples(setup, TRIED, "score-error")
+
+    def is_exact(rho: float) -> bool:
+        # So written that a model which is not a number is not exact.
+        return bool((rho * error(x_0 + rho * normal(x_0, rng), rho)).abs().max() <= EXACT)
+
+    return None if all(is_exact(rho) for rho in levels) else error
 
 
 def target_samples(setup: Setup, n: int, purpose: str) -> tuple[Tensor, torch.Generator]:
