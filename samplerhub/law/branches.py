@@ -28,6 +28,14 @@ Map = Callable[[Tensor], Tensor]
 
 BRANCHES = 3000
 """Branches of a map, at most."""
+PIECES = 20_000
+"""Pieces into which branches are cut where others begin or end, at most."""
+ARRIVALS = 3_000_000
+"""Points of other branches that arrive at nodes, at most."""
+UNRESOLVED = (
+    "the sampler's map of the start {}: its law is not resolved; choose more steps or looser tolerances, or a metric "
+    "that works on samples, such as kl-histogram"
+)
 HALVINGS = 12
 """How often the distance between the nodes on both sides of a jump is halved."""
 WINDOW = 16
@@ -122,17 +130,21 @@ def branches(y: Array, x: Array, jumps: Jumps) -> list[Branch]:
                 inner = nodes[(nodes > low) & (nodes < high)]
                 found.append(Branch(np.array([low, *inner, high]), S, slope))
         if len(found) > BRANCHES:
-            raise Mismatch(
-                f"the sampler's map of the start turns or jumps more than {BRANCHES} times: its law is not resolved; "
-                "choose more steps or looser tolerances, or a metric that works on samples"
-            )
+            raise Mismatch(UNRESOLVED.format(f"turns or jumps more than {BRANCHES} times"))
     return found
 
 
 def law_at(parts: list[Branch], log_q: BSpline) -> tuple[Array, Array, Array]:
-    """Return nodes x, their masses and the log-density there, of a density that the branches carry."""
+    """Return nodes x, their masses and the log-density there, of a density that the branches carry.
+
+    Raises:
+        Mismatch: The branches lie over each other too often.
+    """
     images = [np.sort(part.images[[0, -1]]) for part in parts]
     special = np.unique(np.concatenate(images))
+    low, high = np.transpose(images)
+    if (np.searchsorted(special, high, "left") - np.searchsorted(special, low, "right") + 1).sum() > PIECES:
+        raise Mismatch(UNRESOLVED.format(f"has {len(parts)} branches that lie over each other"))
     ys, ws, owners = [], [], []
     for k, (part, (low, high)) in enumerate(zip(parts, images)):
         between = special[np.searchsorted(special, low, "right") : np.searchsorted(special, high, "left")]
@@ -151,6 +163,8 @@ def law_at(parts: list[Branch], log_q: BSpline) -> tuple[Array, Array, Array]:
             x[i:j] = part.S(y[i:j])
             q[i:j] /= np.abs(part.slope(y[i:j]))
         order = np.argsort(x)
+        if np.diff(np.searchsorted(x[order], images), axis=1).sum() - len(x) > ARRIVALS:
+            raise Mismatch(UNRESOLVED.format(f"has {len(parts)} branches that lie over each other"))
         for k, (part, (low, high)) in enumerate(zip(parts, images)):
             reached = slice(np.searchsorted(x[order], low, "right"), np.searchsorted(x[order], high, "left"))
             others = order[reached][owner[order[reached]] != k]

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from scipy.interpolate import make_interp_spline
+from scipy.interpolate import BSpline, make_interp_spline
 from torch import Tensor
 
 from samplerhub import process as derived
@@ -33,6 +33,10 @@ NODES = 2**13
 """Nodes of a density that a map carries, at fineness 1."""
 MOST = 2**21
 """Nodes, at most."""
+FLAT = 1e-12
+"""Slope of a map that is rounding alone."""
+FLAT_NODES, FLAT_MASS = 16, 1e-9
+"""How many nodes, and how much mass, a flat part of a map has at least: where a map turns, a few nodes are flat too."""
 SLOPE = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
 """Central differences of order 8."""
 
@@ -211,7 +215,7 @@ def carried(source: Source, S: Map, fineness: float, t: float, rho: float, sprea
     """Return the law of S(y), y of the source's density; the nodes are close where `spread`, or else S, is steep.
 
     Raises:
-        Mismatch: The map is not finite, or turns too often.
+        Mismatch: The map is not finite, turns too often, or takes a share of all starts to one place.
     """
     at = _dense(source, fineness)
     q = source.density(at)
@@ -223,6 +227,7 @@ def carried(source: Source, S: Map, fineness: float, t: float, rho: float, sprea
     x = S(y)
     if not bool(x.isfinite().all()):
         raise Mismatch("the sampler's map of the start is not finite: its steps are too long; choose more steps")
+    _check_atoms(y, x, log_q)
     jumps = found_jumps(S, y, x)
     dy, dx = _differences(y), _differences(x)
     m = len(SLOPE)
@@ -232,6 +237,19 @@ def carried(source: Source, S: Map, fineness: float, t: float, rho: float, sprea
         return LineLaw(t, rho, *(torch.from_numpy(part) for part in parts))
     log_density = torch.from_numpy(log_q(y.numpy()))
     return LineLaw(t, rho, x, log_density.exp() * dy, log_density + dy.log() - dx.abs().log())
+
+
+def _check_atoms(y: Tensor, x: Tensor, log_q: BSpline) -> None:
+    """Raise `Mismatch` if a map, given at nodes, is flat to rounding where the density has mass."""
+    dy = y.diff()
+    flat = x.diff().abs() <= FLAT * dy
+    mass = torch.from_numpy(log_q((y[:-1] + dy / 2).numpy())).exp() * dy * flat
+    if int(flat.sum()) > FLAT_NODES and float(mass.sum()) > FLAT_MASS:
+        raise Mismatch(
+            f"the law has an atom (a share {float(mass.sum()):.2g} of all starts ends at single places, such as "
+            f"{float(x[mass.argmax()]):.6g}): its KL divergence is infinite; choose another model, or end at a "
+            "positive noise level (last = stop)"
+        )
 
 
 def _dense(source: Source, fineness: float) -> Grid:
