@@ -21,6 +21,7 @@ from samplerhub_grids.edm import EDMGrid
 from samplerhub_models.denoiser import Denoiser, Design, read_denoiser
 from samplerhub_models.network import Network
 from samplerhub_models.training import DenoisingScoreMatching
+from samplerhub_models.weighting import FixedWeighting
 from samplerhub_priors.gaussian import GaussianPrior
 from samplerhub_processes.edm import EDM
 from samplerhub_samplers.deis import DEIS
@@ -240,7 +241,9 @@ def test_the_loss_is_edms() -> None:
     F = denoiser.network((x0 + n) / (sigma**2 + 0.16).sqrt(), sigma[:, 0].log() / 4)
     expected = (F - (x0 - c_skip * (x0 + n)) / c_out).square().mean()
     assert expected > 0.5
-    torch.testing.assert_close(trainer._loss(denoiser, target, stream(0, "train", 0)), expected)
+    torch.testing.assert_close(
+        trainer._loss(denoiser, FixedWeighting("edm", 0.4), target, stream(0, "train", 0)), expected
+    )
 
 
 def test_the_average_of_the_weights_follows_its_recursion(tmp_path: Path) -> None:

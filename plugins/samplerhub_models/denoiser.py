@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from samplerhub import read_tensors, write_tensors
 from samplerhub.errors import InvalidSetting, UnusableFile
+from samplerhub_models.embedding import Activation
 from samplerhub_models.mlp import MLP
 from samplerhub_models.unet import UNet
 
@@ -29,6 +30,8 @@ class Design(BaseModel):
     """Shape of one sample."""
     sizes: dict[str, Size] = {}
     """Keyword arguments of the architecture."""
+    activation: Activation = "silu"
+    """The nonlinearity between its layers."""
     sigma_data: float = Field(gt=0, allow_inf_nan=False)
     """Standard deviation of the data."""
     recipe: dict[str, JsonValue] = {}
@@ -65,12 +68,12 @@ class Denoiser(nn.Module):
 
 def _network(design: Design) -> nn.Module:
     architecture = ARCHITECTURES[design.architecture]
-    _, *known = inspect.signature(architecture).parameters
+    _, *known = (name for name, p in inspect.signature(architecture).parameters.items() if p.kind is not p.KEYWORD_ONLY)
     for name in design.sizes:
         if name not in known:
             raise InvalidSetting(f"sizes: {design.architecture} has no {name!r}; it has {', '.join(known)}")
     try:
-        return architecture(design.shape, **design.sizes)
+        return architecture(design.shape, **design.sizes, activation=design.activation)
     except (ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidSetting(

@@ -1,10 +1,20 @@
-"""The embedding of the noise level that the networks share."""
+"""What the networks share: the embedding of the noise level, and the activations."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Activation = Literal["silu", "relu", "softplus"]
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "silu": functional.silu,
+    "relu": functional.relu,
+    "softplus": functional.softplus,
+}
 
 
 class NoiseEmbedding(nn.Module):
@@ -15,8 +25,9 @@ class NoiseEmbedding(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, activation: Activation) -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         self.register_buffer("frequencies", torch.logspace(-0.3, 1.2, 16), persistent=False)
         self.hidden = nn.Linear(2 * 16, width)
         self.out = nn.Linear(width, width)
@@ -25,4 +36,4 @@ class NoiseEmbedding(nn.Module):
         """Return the embedding, shape (1, width) or (n, width)."""
         phase = c_noise[:, None] * self.frequencies
         e = torch.cat([phase.cos(), phase.sin()], dim=1)
-        return functional.silu(self.out(functional.silu(self.hidden(e))))
+        return self.activation(self.out(self.activation(self.hidden(e))))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from samplerhub_models.embedding import NoiseEmbedding
+from samplerhub_models.embedding import ACTIVATIONS, Activation, NoiseEmbedding
 
 
 class ResidualLayers(nn.Module):
     """Two linear layers added to their input, which the embedding scales and shifts."""
 
-    def __init__(self, width: int, embedding: int) -> None:
+    def __init__(self, width: int, embedding: int, activation: Activation) -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         self.linear1 = nn.Linear(width, width)
         self.linear2 = nn.Linear(width, width)
         self.modulation = nn.Linear(embedding, 2 * width)
@@ -24,19 +24,28 @@ class ResidualLayers(nn.Module):
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """Return x plus the residual."""
         scale, shift = self.modulation(e).chunk(2, dim=1)
-        h = functional.silu(torch.addcmul(shift, x, 1 + scale))
-        return torch.add(x, self.linear2(functional.silu(self.linear1(h))))
+        h = self.activation(torch.addcmul(shift, x, 1 + scale))
+        return torch.add(x, self.linear2(self.activation(self.linear1(h))))
 
 
 class MLP(nn.Module):
     """A residual perceptron for vectors (d,)."""
 
-    def __init__(self, shape: tuple[int], width: int = 128, depth: int = 3, embedding: int = 64) -> None:
+    def __init__(
+        self,
+        shape: tuple[int],
+        width: int = 128,
+        depth: int = 3,
+        embedding: int = 64,
+        *,
+        activation: Activation = "silu",
+    ) -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         (d,) = shape
-        self.embed = NoiseEmbedding(embedding)
+        self.embed = NoiseEmbedding(embedding, activation)
         self.linear_in = nn.Linear(d, width)
-        self.blocks = nn.ModuleList(ResidualLayers(width, embedding) for _ in range(depth))
+        self.blocks = nn.ModuleList(ResidualLayers(width, embedding, activation) for _ in range(depth))
         self.linear_out = nn.Linear(width, d)
         nn.init.zeros_(self.linear_out.weight)
 
@@ -46,5 +55,5 @@ class MLP(nn.Module):
         h = self.linear_in(x)
         for block in self.blocks:
             h = block(h, e)
-        out: Tensor = self.linear_out(functional.silu(h))
+        out: Tensor = self.linear_out(self.activation(h))
         return out

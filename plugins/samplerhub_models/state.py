@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from samplerhub import read_tensors, write_tensors
 from samplerhub.errors import UnusableFile
-from samplerhub_models.denoiser import Denoiser, Design
+from samplerhub_models.denoiser import Design
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW keeps of each parameter."""
 
 
 class TrainingState:
-    """Weights, their moving average and the optimiser's moments, in memory and in a file."""
+    """All that a training goes on from, in memory and in a file: modules by name, and the optimiser's moments.
+
+    The optimiser is that of the module named weights.
+    """
 
     def __init__(
-        self, file: Path, design: Design, denoiser: Denoiser, mean: Denoiser, optimizer: torch.optim.Optimizer
+        self, file: Path, design: Design, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
     ) -> None:
         self.file = file
         self.design = design
-        self.modules = {"weights": denoiser, "mean": mean}
+        self.modules = modules
         self.optimizer = optimizer
 
     def save(self, step: int) -> None:

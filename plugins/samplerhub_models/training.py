@@ -15,18 +15,22 @@ from torch import Tensor
 from samplerhub import Component, Progress, Target, normal, stream
 from samplerhub.errors import InvalidSetting
 from samplerhub_models.denoiser import Denoiser, Design, Size, write_denoiser
+from samplerhub_models.embedding import Activation
 from samplerhub_models.state import TrainingState
+from samplerhub_models.weighting import Weighting, WeightingName, weighting_of
 
 
 class DenoisingScoreMatching(Component):
     r"""Denoising score matching with EDM's noise levels, weighting and preconditioning.
 
         log rho ~ N(p_mean, p_std^2),    y = x_0 + rho eps
-        loss = E [ (rho^2 + s^2)/(rho s)^2 |D(y, rho) - x_0|^2 ],    s = sigma_data
+        loss = E [ w(rho) |D(y, rho) - x_0|^2 ],    w(rho) = (rho^2 + s^2)/(rho s)^2,  s = sigma_data
 
     by AdamW with a short warm-up and a cosine decay; the weights that are written are a moving average over the last
-    steps. Training that was interrupted goes on when the same command is given again, and ends with the same weights:
-    from where it was if the generator was closed, else from where it was saved last.
+    steps. `weighting` chooses another w.
+
+    Training that was interrupted goes on when the same command is given again, and ends with the same weights: from
+    where it was if the generator was closed, else from where it was saved last.
 
     References:
         A Connection between Score Matching and Denoising Autoencoders (Vincent, 2011), doi:10.1162/NECO_a_00142
@@ -49,10 +53,14 @@ class DenoisingScoreMatching(Component):
     """Standard deviation of log rho."""
     average: float = Field(0.05, gt=0, le=1)
     """Reach of the moving average of the weights, as a share of the steps so far."""
+    weighting: WeightingName = "edm"
+    """Weight of |D - x_0|^2: edm, 1/rho^2 (inverse-variance), 1 (uniform), or equal shares (equalising)."""
     architecture: Literal["auto", "unet", "mlp"] = "auto"
     """unet for images (c, h, w), mlp for vectors; auto: by the shape of the target."""
     sizes: dict[str, Size] = {}
     """Sizes of the architecture that differ from its defaults, as JSON: {"channels": 64}."""
+    activation: Activation = "silu"
+    """The nonlinearity between the layers of the network."""
     train_device: str = "cpu"
     """Where to train."""
     save_every: int = Field(500, ge=1)
@@ -69,14 +77,21 @@ class DenoisingScoreMatching(Component):
         theta_mean: list[Tensor] = list(mean.parameters())
         optimizer = torch.optim.AdamW(theta, self.rate, betas=(0.9, 0.99), weight_decay=self.weight_decay)
 
-        state = TrainingState(file.with_name(f"{file.stem}.partial{file.suffix}"), design, denoiser, mean, optimizer)
+        weighting = weighting_of(self.weighting, design.sigma_data, self.p_mean, self.p_std).to(self.train_device)
+
+        state = TrainingState(
+            file.with_name(f"{file.stem}.partial{file.suffix}"),
+            design,
+            {"weights": denoiser, "mean": mean, "weighting": weighting},
+            optimizer,
+        )
         loss_mean, start = 0.0, state.load()
         for k in range(start, self.steps):
             for group in optimizer.param_groups:
                 group["lr"] = (
                     self.rate * min(1, (k + 1) / (self.warmup + 1)) * (1 + math.cos(math.pi * k / self.steps)) / 2
                 )
-            loss = self._loss(denoiser, target, stream(seed, "train", k))
+            loss = self._loss(denoiser, weighting, target, stream(seed, "train", k))
             if not bool(loss.isfinite()):
                 raise InvalidSetting(f"the loss is {loss.item()} at step {k}; lower rate = {self.rate:g}")
             optimizer.zero_grad()
@@ -97,15 +112,15 @@ class DenoisingScoreMatching(Component):
         write_denoiser(mean, file)
         state.remove()
 
-    def _loss(self, denoiser: Denoiser, target: Target, rng: torch.Generator) -> Tensor:
+    def _loss(self, denoiser: Denoiser, weighting: Weighting, target: Target, rng: torch.Generator) -> Tensor:
         """Return the weighted loss per number of the data, on a batch drawn from rng."""
         x0 = target.sample(self.batch_size, rng).to(self.train_device, torch.float32)
         level = torch.randn(self.batch_size, *(1,) * (x0.ndim - 1), generator=rng).to(x0)
         rho = torch.exp(self.p_mean + self.p_std * level)
         y = x0 + rho * normal(x0, rng)
-        s = denoiser.design.sigma_data
         D: Tensor = denoiser(y, rho)
-        return ((rho**2 + s**2) / (rho * s) ** 2 * (D - x0) ** 2).mean()
+        loss: Tensor = weighting(rho, (D - x0) ** 2)
+        return loss
 
     def _design(self, target: Target, seed: int) -> Design:
         shape = tuple(target.shape)
@@ -118,7 +133,14 @@ class DenoisingScoreMatching(Component):
                 f"samples of the target have standard deviation {sigma_data:g}; there is nothing to learn"
             )
         recipe = {"target": type(target).__name__, "seed": seed, **self.model_dump(mode="json")}
-        return Design(architecture=architecture, shape=shape, sizes=self.sizes, sigma_data=sigma_data, recipe=recipe)
+        return Design(
+            architecture=architecture,
+            shape=shape,
+            sizes=self.sizes,
+            activation=self.activation,
+            sigma_data=sigma_data,
+            recipe=recipe,
+        )
 
     def _device(self) -> torch.device:
         try:

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from samplerhub_models.embedding import NoiseEmbedding
+from samplerhub_models.embedding import ACTIVATIONS, Activation, NoiseEmbedding
 
 
 class ResidualBlock(nn.Module):
     """Two convolutions added to their input; the embedding scales and shifts the channels between them."""
 
-    def __init__(self, channels: int, embedding: int, groups: int) -> None:
+    def __init__(self, channels: int, embedding: int, groups: int, activation: Activation) -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         self.norm1 = nn.GroupNorm(groups, channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm2 = nn.GroupNorm(groups, channels, affine=False)
@@ -26,8 +27,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """Return x plus the residual."""
         scale, shift = self.modulation(e)[:, :, None, None].chunk(2, dim=1)
-        h = self.conv1(functional.silu(self.norm1(x)))
-        h = functional.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        h = self.conv1(self.activation(self.norm1(x)))
+        h = self.activation(torch.addcmul(shift, self.norm2(h), 1 + scale))
         return torch.add(x, self.conv2(h))
 
 
@@ -47,20 +48,24 @@ class UNet(nn.Module):
         inner_blocks: int = 2,
         embedding: int = 128,
         groups: int = 8,
+        *,
+        activation: Activation = "silu",
     ) -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         colors, height, width = shape
         if height % 2 or width % 2:
             raise ValueError(f"the sides of an image must be even, and these are {height} and {width}")
-        self.embed = NoiseEmbedding(embedding)
+        rest = embedding, groups, activation
+        self.embed = NoiseEmbedding(embedding, activation)
         self.conv_in = nn.Conv2d(colors, channels, 3, padding=1)
         self.position = nn.Parameter(torch.zeros(channels, height, width))
-        self.encoder = nn.ModuleList(ResidualBlock(channels, embedding, groups) for _ in range(blocks))
+        self.encoder = nn.ModuleList(ResidualBlock(channels, *rest) for _ in range(blocks))
         self.down = nn.Conv2d(channels, inner_channels, 3, stride=2, padding=1)
         self.inner_position = nn.Parameter(torch.zeros(inner_channels, height // 2, width // 2))
-        self.inner = nn.ModuleList(ResidualBlock(inner_channels, embedding, groups) for _ in range(inner_blocks))
+        self.inner = nn.ModuleList(ResidualBlock(inner_channels, *rest) for _ in range(inner_blocks))
         self.up = nn.Conv2d(inner_channels, 4 * channels, 3, padding=1)
-        self.decoder = nn.ModuleList(ResidualBlock(channels, embedding, groups) for _ in range(blocks))
+        self.decoder = nn.ModuleList(ResidualBlock(channels, *rest) for _ in range(blocks))
         self.norm_out = nn.GroupNorm(groups, channels)
         self.conv_out = nn.Conv2d(channels, colors, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
@@ -77,5 +82,5 @@ class UNet(nn.Module):
         h = h + functional.pixel_shuffle(self.up(u), 2)
         for block in self.decoder:
             h = block(h, e)
-        out: Tensor = self.conv_out(functional.silu(self.norm_out(h)))
+        out: Tensor = self.conv_out(self.activation(self.norm_out(h)))
         return out

@@ -1,0 +1,153 @@
+"""Training: weightings, activations, the curve of the loss, images, and being killed in between."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+import samplerhub as sh
+from samplerhub_models.denoiser import Denoiser, Design, read_denoiser
+from samplerhub_models.training import DenoisingScoreMatching
+from samplerhub_models.weighting import EqualisingWeighting, FixedWeighting, weighting_of
+from samplerhub_targets.mixture import Mixture
+
+SMALL = {"width": 16, "depth": 1}
+
+
+def train(file: Path, target: sh.Target | None = None, **fields: object) -> dict[str, torch.Tensor]:
+    """Train and return the weights."""
+    for _ in DenoisingScoreMatching(**fields)(target or Mixture(), file, 0):
+        pass
+    return sh.read_tensors(file)[0]
+
+
+# --- weightings -------------------------------------------------------------------------------------------------------
+
+
+def levels(n: int = 64, dims: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(3)
+    rho = torch.exp(-0.4 + torch.randn(n, 1, generator=rng, dtype=torch.float64))
+    return rho, torch.rand(n, dims, generator=rng, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("edm", lambda rho, s: 1 / s**2 + 1 / rho**2),
+        ("inverse-variance", lambda rho, s: 1 / rho**2),
+        ("uniform", lambda rho, s: 1.0),
+    ],
+)
+def test_fixed_weights(name: str, weight: object) -> None:
+    rho, error = levels()
+    expected = sum(weight(r.item(), 0.7) * e.mean().item() for r, e in zip(rho, error)) / len(rho)  # type: ignore[operator]
+    assert weighting_of(name, 0.7, -0.4, 1.0)(rho, error).item() == pytest.approx(expected, rel=1e-12)  # type: ignore[arg-type]
+
+
+def test_equalising_weights_follow_their_formula() -> None:
+    """Three steps by hand: beta_j = clip(l_j^-1/mean_k l_k^-1), l_j a running mean of |D - x_0|^2/(rho^2 d)."""
+    weighting = EqualisingWeighting(-0.4, 1.0)
+    edges = [-math.inf, *(-0.4 + torch.special.ndtri(torch.tensor(j / 16, dtype=torch.float64)) for j in range(1, 16))]
+    seen: dict[int, list[float]] = {}
+    for scale in (1.0, 0.3, 5.0):
+        rho, error = levels(n=200)
+        error = error * scale
+        losses = {j: sum(means) / len(means) for j, means in seen.items()}
+        expected, fresh = 0.0, []
+        for r, e in zip(rho, error):
+            j = sum(math.log(r.item()) >= float(edge) for edge in edges) - 1
+            inverse = sum(1 / value for value in losses.values()) / max(len(losses), 1)
+            beta = min(10.0, max(0.1, 1 / losses[j] / inverse)) if j in losses else 1.0
+            expected += beta * e.mean().item() / r.item() ** 2 / len(rho)
+            fresh.append((j, e.mean().item() / r.item() ** 2))
+        assert weighting(rho, error).item() == pytest.approx(expected, rel=1e-9)
+        for j, value in fresh:
+            seen.setdefault(j, []).append(value)
+    assert weighting.loss.dtype == torch.float64
+    assert max(len(values) for values in seen.values()) < EqualisingWeighting.WINDOW
+
+
+def test_equalising_weights_give_every_level_its_share_and_forget() -> None:
+    """With l = rho^-1 known exactly, beta_j l_j is the same in every bin that is not clipped; then l changes."""
+    weighting = EqualisingWeighting(-0.4, 0.5)
+    rho = torch.exp(-0.4 + 0.5 * torch.special.ndtri((torch.arange(1600, dtype=torch.float64) + 0.5) / 1600))[:, None]
+    for power in (-1.0, 0.5):
+        for _ in range(100):
+            weighting(rho, rho ** (2 + power))
+        loss = torch.stack([(rho**power)[weighting.bin(rho) == j].mean() for j in range(16)])
+        assert ((weighting.beta() > 0.1) & (weighting.beta() < 10)).all()
+        share = weighting.beta() * loss
+        torch.testing.assert_close(share, share.mean().expand(16), rtol=1e-3, atol=0)
+
+
+def test_equalising_weights_are_clipped_and_let_no_gradient_through() -> None:
+    weighting = EqualisingWeighting(0.0, 1.0)
+    rho = torch.exp(torch.linspace(-3, 3, 500, dtype=torch.float64))[:, None]
+    weighting(rho, 1e-3 + 0 * rho)  # l_j = 1e-3/rho^2 spans five decades
+    beta = weighting.beta()
+    assert (beta.min(), beta.max()) == (0.1, beta[-1])
+    weighting.loss[0] = 1e-12
+    assert weighting.beta()[0] == 10
+    error = torch.ones_like(rho).requires_grad_()
+    beta = weighting.beta()[weighting.bin(rho)]
+    weighting(rho, error).backward()
+    torch.testing.assert_close(error.grad, beta / rho**2 / 500)
+
+
+@pytest.mark.parametrize("name", ["inverse-variance", "uniform", "equalising"])
+def test_every_weighting_trains(name: str, tmp_path: Path) -> None:
+    """All weightings have the same minimiser: each comes near the exact posterior mean, from different weights."""
+    file = tmp_path / "w.safetensors"
+    train(file, steps=300, sizes={"width": 64, "depth": 2}, weighting=name)
+    target, denoiser = Mixture(), read_denoiser(file)
+    rho, rng = torch.tensor([[0.7]]), torch.Generator().manual_seed(1)
+    y = (target.sample(4000, rng) + 0.7 * torch.randn(4000, 1, generator=rng)).float()
+    exact = target.denoise(y, rho)
+    error = (denoiser(y, rho) - exact).square().mean().sqrt() / exact.std()
+    assert error < 0.25, error
+    assert denoiser.design.recipe["weighting"] == name
+
+
+# --- activations ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "f"), [("relu", torch.relu), ("softplus", lambda x: (1 + x.exp()).log())])
+def test_the_activation_is_everywhere(name: str, f: object, tmp_path: Path) -> None:
+    """The file's design has it, and the network is that of a perceptron written out here."""
+    file = tmp_path / "w.safetensors"
+    w = {key: t.double() for key, t in train(file, steps=5, sizes=SMALL, activation=name, warmup=0, rate=0.1).items()}
+    denoiser = read_denoiser(file)
+    assert denoiser.design.activation == name
+    x, c = torch.linspace(-2, 2, 7, dtype=torch.float64)[:, None], torch.tensor([0.3], dtype=torch.float64)
+
+    def linear(h: torch.Tensor, layer: str) -> torch.Tensor:
+        return functional.linear(h, w[f"{layer}.weight"], w[f"{layer}.bias"])
+
+    phase = c[:, None] * torch.logspace(-0.3, 1.2, 16, dtype=torch.float64)
+    e = f(linear(f(linear(torch.cat([phase.cos(), phase.sin()], 1), "embed.hidden")), "embed.out"))  # type: ignore[operator]
+    h = linear(x, "linear_in")
+    scale, shift = linear(e, "blocks.0.modulation").chunk(2, 1)
+    h = h + linear(f(linear(f(h * (1 + scale) + shift), "blocks.0.linear1")), "blocks.0.linear2")  # type: ignore[operator]
+    expected = linear(f(h), "linear_out")  # type: ignore[operator]
+    torch.testing.assert_close(denoiser.network(x.float(), c.float()).double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_unet_has_the_activation_too() -> None:
+    """Outputs differ between activations at the same weights, and only by the activation."""
+    outputs = []
+    for name in ("silu", "relu", "softplus"):
+        torch.manual_seed(0)
+        unet = Denoiser(Design(architecture="unet", shape=(1, 8, 8), sigma_data=1.0, activation=name)).network
+        torch.nn.init.ones_(unet.conv_out.weight)
+        outputs.append(unet(torch.ones(1, 1, 8, 8), torch.zeros(1)))
+    assert len({round(out.sum().item(), 2) for out in outputs}) == 3
+    assert FixedWeighting("edm", 1.0).state_dict() == {}
+
+
+def test_a_size_is_no_activation(tmp_path: Path) -> None:
+    with pytest.raises(sh.errors.InvalidSetting, match="mlp has no 'activation'; it has width, depth, embedding"):
+        train(tmp_path / "w.safetensors", steps=1, sizes={"activation": 1})
