@@ -19,6 +19,7 @@ from samplerhub.law.affine import Direction as Direction
 from samplerhub.law.affine import GaussianLaw as GaussianLaw
 from samplerhub.law.affine import affine_laws
 from samplerhub.law.chain import Chain
+from samplerhub.law.finite import check_finite
 from samplerhub.law.flow import Flow, draws_noise
 from samplerhub.law.line import LineLaw as LineLaw
 from samplerhub.law.normal import normal_kl as normal_kl
@@ -85,6 +86,7 @@ def exact_law(setup: Setup) -> ExactLaw:
     Raises:
         Mismatch: It cannot be had: says why, and what to choose instead.
     """
+    check_finite(setup)
     line = setup.shape == (1,)
     if isinstance(setup.target, IsGaussian) or not line:
         try:

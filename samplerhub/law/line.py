@@ -270,7 +270,11 @@ def _spread(S: Map, y: Tensor, n: int) -> Tensor:
         length = padded.unfold(0, 17, 1).mean(1)
     u = torch.cat([torch.zeros(1, dtype=torch.float64), length.cumsum(0)])
     nodes = make_interp_spline(u.numpy(), coarse.numpy(), k=7)
-    return torch.from_numpy(nodes(np.linspace(0, float(u[-1]), n)))
+    at = np.linspace(0, float(u[-1]), n)
+    y = nodes(at)
+    if not (np.diff(y) > 0).all():  # a kink, at which a spline swings
+        y = np.interp(at, u.numpy(), coarse.numpy())
+    return torch.from_numpy(y)
 
 
 def _differences(x: Tensor) -> Tensor:
