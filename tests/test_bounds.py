@@ -189,6 +189,46 @@ def test_the_process_drops_out(metric):
     assert one == pytest.approx(three, rel=1e-8)
 
 
+class Bumped:
+    """A model whose data are off by up to 0.3 rho at some noise levels only, or are not a number there."""
+
+    predicts = "x0"
+    shape = (1,)
+
+    def __init__(self, low, high, size=0.3):
+        self.low, self.high, self.size = low, high, size
+
+    def __call__(self, y, rho):
+        inside = ((rho / self.low).log() / math.log(self.high / self.low)).clamp(0, 1)
+        bump = self.size * rho * (math.pi * inside).sin().square()
+        return Mixture().denoise(y, rho) + torch.where((inside > 0) & (inside < 1), bump, 0.0)
+
+
+def test_a_model_that_is_off_at_some_noise_levels_is_not_exact():
+    exact = setup_of(levels=np.geomspace(T, 0.05, 41).tolist(), prior=ExactPrior())
+    setup = Setup(**{**vars(exact), "model": Bumped(0.2, 0.36), "path": (), "memo": {}})
+    for metric, direction in ((LSIBound(steps=STEPS), "forward"), (LSIBoundReverse(steps=STEPS), "reverse")):
+        bound = metric(Record(setup))
+        assert bound.details["method"] != "Theorem 1"
+        assert bound.value > KLExact(direction=direction)(Record(setup)).value > 1e-3
+        assert metric(Record(exact)).value == pytest.approx(0, abs=1e-12)
+
+
+def test_no_interval_is_passed_over_in_the_search_for_an_error():
+    ends = ReverseProcess.of(setup_of(), 400).rho
+    for level in (ends[7], ends[200], 0.3):
+        setup = Setup(**{**vars(setup_of()), "model": Bumped(level * 0.999, level * 1.001)})
+        assert ReverseProcess.of(setup, 400).error is not None
+    assert ReverseProcess.of(setup_of(), 400).error is None
+
+
+def test_a_model_that_is_not_a_number_is_not_exact():
+    setup = Setup(**{**vars(setup_of()), "model": Bumped(1e-3, 9.0, math.nan)})
+    assert ReverseProcess.of(setup, 10).error is not None
+    with pytest.raises(NotFinite):
+        LSIBound().inspect(setup)
+
+
 # --- the law in continuous time ---------------------------------------------------------------------------------------
 
 
@@ -205,6 +245,19 @@ def test_without_noise_and_error_both_divergences_stay():
         assert values(evaluated(KLContinuous(direction=direction, steps=50), setup_of(0.0))) == pytest.approx(
             start, rel=1e-6
         )
+
+
+def test_a_very_wrong_score_without_noise_has_a_figure():
+    # Where finite volumes diverge: one normal law in place of the mixture's two narrow parts.
+    setup = setup_of(0.0, np.geomspace(80.0, 0.002, 401).tolist(), model=GaussianScore(), sampler=Heun())
+    ends = Setup(**{**vars(setup), "path": (0, 400), "memo": {}})
+    for direction in ("forward", "reverse"):
+        continuous = evaluated(KLContinuous(direction=direction, steps=50), setup)
+        run = KLExact(direction=direction)(Record(ends))
+        assert continuous.details["method"] == "characteristics"
+        assert continuous.value == pytest.approx(run.value, rel=1e-3)
+    with pytest.raises(NotFinite, match="the solution of its equation diverges"):
+        KLContinuous(steps=50).inspect(setup_of(1e-6, (80.0, 0.002), model=GaussianScore()))
 
 
 def test_without_any_error_there_is_no_divergence():
@@ -270,17 +323,18 @@ def test_the_divergence_obeys_its_equation():
     assert law.kl == pytest.approx(law.kl[0] + gained, rel=2e-3)
 
 
-def test_a_law_that_leaves_its_grid_is_no_figure():
+@pytest.mark.parametrize(("size", "message"), [(15, "leaves its grid"), (40, "the solution of its equation diverges")])
+def test_a_law_that_leaves_its_grid_is_no_figure(size, message):
     class Bolting:
         predicts = "score"
         shape = (1,)
 
         def __call__(self, y, rho):
-            return 40 * torch.ones_like(y)
+            return size * torch.ones_like(y)
 
     setup = setup_of(1.0, (T, 0.05))
     setup = Setup(**{**vars(setup), "model": Bolting()})
-    with pytest.raises(NotFinite, match="leaves its grid"):
+    with pytest.raises(NotFinite, match=message):
         KLContinuous()(Record(setup))
 
 

@@ -7,7 +7,8 @@ With h = p~/p the ratio of the generated density to that of the noised target, a
 Cells move and shrink with the standard deviation of p, so that one grid serves all noise levels. Across a moving edge
 the first flux is that of p itself, known exactly as the change of its distribution function: h = 1 stays 1 to rounding
 when there is no error, which is Lemma 2.1 of the paper. Crank-Nicolson in v. Twice the cells and twice the steps, until
-Richardson's extrapolation of the divergence settles; the last change is the error that is reported.
+Richardson's extrapolation of the divergence settles; the last change is the error that is reported. Without noise all
+along there is nothing to mix, and the law is followed by `characteristics` instead.
 
 References:
     The Effect of Stochasticity in Score-Based Diffusion Sampling (Schaeffer et al., 2025), arXiv:2506.11378
@@ -26,12 +27,17 @@ from torch import Tensor
 
 from samplerhub import Density, PriorDensity, Setup
 from samplerhub.errors import Mismatch, NotFinite
+from samplerhub_metrics.characteristics import along_characteristics
 from samplerhub_metrics.initial_divergence import line, prior_log_prob, target_log_prob
 from samplerhub_metrics.reverse_process import ReverseProcess, target_samples
 
 Array = NDArray[np.float64]
 CELLS, STEPS = 500, 1
 """Cells, and steps in each interval, of the coarsest grid."""
+POINTS = 4000
+"""Fewest characteristics, where there is no noise."""
+LOST = 1e-6
+"""Mass of the target, at most, that characteristics miss."""
 LEVELS = 5
 """Grids are doubled at most so many times."""
 FLOOR, TINY = 1e-250, 1e-280
@@ -62,6 +68,7 @@ class ContinuousLaw:
     accuracy: Law
     """How much the last doubling of the grid changed each figure."""
     cells: int
+    """Cells of the finest grid, or characteristics."""
 
 
 def can_be_solved(setup: Setup) -> bool:
@@ -81,14 +88,31 @@ def continuous_law(process: ReverseProcess, tolerance: float = 1e-4) -> Continuo
     Raises:
         NotFinite: Mass leaves the grid, or the finest grid does not reach the tolerance.
     """
-    grid = _Grid.of(process)
-    return process.setup.once(
-        ("continuous law", tuple(process.v.tolist()), tolerance), lambda: _refined(process, grid, tolerance)
+    solve = _refined if process.gamma.any() else _carried
+    return process.setup.once(("continuous law", *process.v.tolist(), tolerance), lambda: solve(process, tolerance))
+
+
+def _carried(process: ReverseProcess, tolerance: float) -> ContinuousLaw:
+    """Follow characteristics, of which there are more and more, until the divergences agree: there is no noise."""
+    coarse = Law(*along_characteristics(process, POINTS, STEPS)[:5])
+    for level in range(1, LEVELS + 1):
+        *figures, lost = along_characteristics(process, POINTS * 2**level, STEPS * 2**level)
+        fine = Law(*figures)
+        accuracy = _combine(fine, coarse, lambda a, b: np.abs(a - b))
+        off = max(_off(accuracy.kl, fine.kl), _off(accuracy.kl_reverse, fine.kl_reverse))
+        if off < tolerance and lost.max() < LOST:
+            return ContinuousLaw(fine, accuracy, POINTS * 2**level)
+        coarse = fine
+    raise NotFinite(
+        f"the law in continuous time is not resolved by {POINTS * 2**LEVELS} characteristics: the divergence still "
+        f"changes by {off:.1g} of itself, and they miss {lost.max():.1g} of the target's mass; choose churn > 0, or "
+        f"kl-exact, which is the law of the run itself"
     )
 
 
-def _refined(process: ReverseProcess, grid: _Grid, tolerance: float) -> ContinuousLaw:
+def _refined(process: ReverseProcess, tolerance: float) -> ContinuousLaw:
     """Solve on finer and finer cells until the divergences agree."""
+    grid = _Grid.of(process)
     before, coarse = None, _solve(process, grid, CELLS, STEPS)
     for level in range(1, LEVELS + 1):
         fine = _solve(process, grid, CELLS * 2**level, STEPS * 2**level)
@@ -203,6 +227,12 @@ def _solve(process: ReverseProcess, grid: _Grid, cells: int, steps: int) -> Law:
         figures.append(state.figures(h))
     m = state.w * h
     spilled = float(m[:3].sum() + m[-3:].sum())
+    if not spilled < 1.01:  # there is no more mass than 1
+        raise NotFinite(
+            f"the law in continuous time is not resolved: the solution of its equation diverges (a share of "
+            f"{spilled:.1g} at the ends of the grid), as happens where there is no noise, or little, and the score is "
+            f"very wrong; choose a larger churn without a window, or kl-exact, which is the law of the run itself"
+        )
     if not spilled < 1e-9:
         raise NotFinite(
             f"the law in continuous time leaves its grid, a share of {spilled:.1g} is at the ends: "

@@ -20,9 +20,9 @@ class KLContinuous(Component):
 
         forward: H(generated | target) = E_generated log(generated/target),    reverse: the roles exchanged
 
-    The law of the reverse process follows from its Fokker-Planck equation, for any gamma, start and score error. What
-    is missing to the divergence of a run is what its finite steps add. The figure is exact but for the accuracy of the
-    equation's solution, which is among the details.
+    The law of the reverse process follows from its Fokker-Planck equation, or, at gamma = 0 all along, from its
+    characteristics. What is missing to the divergence of a run is what its finite steps add. The figure is exact but
+    for the accuracy of the solution, which is among the details; a law that is not resolved is refused before sampling.
 
     References:
         The Effect of Stochasticity in Score-Based Diffusion Sampling (Schaeffer et al., 2025), arXiv:2506.11378
@@ -64,6 +64,8 @@ class KLContinuous(Component):
         forward = self.direction == "forward"
         value = solved.law.kl if forward else solved.law.kl_reverse
         accuracy = solved.accuracy.kl if forward else solved.accuracy.kl_reverse
-        details: dict[str, float | str] = {"method": "Fokker-Planck equation", "accuracy": float(accuracy[-1])}
-        details |= {"cells": solved.cells, "covers": "the process in continuous time; not the sampler's steps"}
+        noise = bool(process.gamma.any())
+        method, grid = ("Fokker-Planck equation", "cells") if noise else ("characteristics", "points")
+        details: dict[str, float | str] = {"method": method, "accuracy": float(accuracy[-1])}
+        details |= {grid: solved.cells, "covers": "the process in continuous time; not the sampler's steps"}
         return process.estimate(value, None, details, quantity="kl" if forward else "kl-reverse")
