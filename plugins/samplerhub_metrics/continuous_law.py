@@ -227,10 +227,10 @@ def _solve(process: ReverseProcess, grid: _Grid, cells: int, steps: int) -> Law:
         figures.append(state.figures(h))
     m = state.w * h
     spilled = float(m[:3].sum() + m[-3:].sum())
-    if not spilled < 1.01:  # there is no more mass than 1
+    if not spilled <= 1:
         raise NotFinite(
             f"the law in continuous time is not resolved: the solution of its equation diverges (a share of "
-            f"{spilled:.1g} at the ends of the grid), as happens where there is no noise, or little, and the score is "
+            f"{spilled:.1g} at the ends of the grid), as happens where states leave it, or where noise is little and the score "
             f"very wrong; choose a larger churn without a window, or kl-exact, which is the law of the run itself"
         )
     if not spilled < 1e-9:
