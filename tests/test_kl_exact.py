@@ -12,7 +12,7 @@ import torch
 import samplerhub as sh
 from samplerhub.errors import Mismatch
 from samplerhub_grids.edm import EDMGrid
-from samplerhub_metrics.kl_exact import KLExact
+from samplerhub_metrics.kl_exact import KLExact, _mass
 from samplerhub_models.exact import Exact
 from samplerhub_priors.exact import ExactPrior
 from samplerhub_priors.gaussian import GaussianPrior
@@ -21,6 +21,7 @@ from samplerhub_processes.vp import VP
 from samplerhub_samplers.ddim import DDIM
 from samplerhub_samplers.ddpm import DDPM
 from samplerhub_samplers.deis import DEIS
+from samplerhub_samplers.dormand_prince import DormandPrince
 from samplerhub_samplers.euler_maruyama import EulerMaruyama
 from samplerhub_samplers.heun import Heun
 from samplerhub_targets.gaussian import Gaussian
@@ -165,3 +166,93 @@ def test_what_cannot_be_had_is_refused_before_sampling(settings, match):
             steps=5,
             **{"target": Mixture(), **chosen},
         )
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_figures_that_have_not_converged_are_refused_before_sampling(direction):
+    sampler = DormandPrince()
+    with pytest.raises(Mismatch, match=r"known to \S+ only, the tolerance is 1e-06: set --metric.tolerance \S+, "):
+        run(sampler, KLExact(direction=direction), steps=1)
+    loose = run(sampler, KLExact(direction=direction, tolerance=1e-3), steps=1)
+    assert 1e-6 < loose.details["error"] <= 1e-3
+    assert loose.value > -loose.details["error"]
+
+
+def assembled(target, **settings):
+    """Return an experiment of few samples by Heun's method."""
+    given = {"process": EDM(), "model": Exact(), "sampler": Heun(), "grid": EDMGrid(), "prior": GaussianPrior()}
+    return sh.Experiment(**given, target=target, samples=8, **settings)
+
+
+def test_the_law_is_computed_once(monkeypatch):
+    rows = []
+    denoise = Mixture.denoise
+    monkeypatch.setattr(Mixture, "denoise", lambda self, y, rho: rows.append(len(y)) or denoise(self, y, rho))
+    experiment = assembled(Mixture(), metrics=[KLExact()], steps=5, path=3)
+    assert max(rows) > 1000
+    rows.clear()
+    assert len(experiment.run().metrics["kl-exact"].curve) == 3
+    assert max(rows) < 100
+
+
+class Doubled(Mixture):
+    """A density that integrates to 2."""
+
+    def log_prob(self, y, rho):
+        return super().log_prob(y, rho) + math.log(2)
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+@pytest.mark.parametrize("sampler", [Heun(last="denoise"), EulerMaruyama()])
+def test_a_density_that_is_none(sampler, direction):
+    with pytest.raises(Mismatch, match=r"the density of Doubled integrates to 2 at rho = "):
+        run(sampler, KLExact(direction=direction), target=Doubled())
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.002, 1.0, 80.0])
+@pytest.mark.parametrize(
+    "target",
+    [Mixture(), Mixture(covariances=(1e-8, 1.0)), Mixture(weights=(1e-4, 0.9999), means=((1e3,), (0.0,))), Gaussian()],
+    ids=["mixture", "narrow and wide", "rare and far", "normal"],
+)
+def test_the_mass_of_targets(target, rho):
+    assert _mass(assembled(target, steps=2).setup(), target, rho) == pytest.approx(1, abs=2e-5)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A model that says the same wherever it is asked."""
+
+    value: float
+    predicts: ClassVar[Literal["x0"]] = "x0"
+    dtype: ClassVar[torch.dtype] = F64
+
+    def __call__(self, y, rho):
+        return torch.full_like(y, self.value)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.0])
+@pytest.mark.parametrize("sampler", [DDIM(last="denoise"), EulerMaruyama(last="denoise")])
+def test_a_law_with_an_atom(sampler, value):
+    with pytest.raises(Mismatch, match=r"the law has an atom \(a share 1 of all starts"):
+        run(sampler, model=Constant(value))
+    stopped = run(sampler.replace(last="stop"), model=Constant(value))
+    assert stopped.value > 1
+
+
+@pytest.mark.parametrize("sampler", [DDIM(), EulerMaruyama(), DEIS(churn=0.5)])
+def test_a_model_that_is_not_finite(sampler):
+    with pytest.raises(Mismatch, match="the model Constant returned NaN or infinity at t = 80"):
+        run(sampler, model=Constant(math.nan))
+
+
+class Wild(Constant):
+    """A model whose map turns more often than can be told."""
+
+    def __call__(self, y, rho):
+        return torch.sin(20 * y)
+
+
+def test_a_map_that_turns_too_often_is_refused_at_once():
+    with pytest.raises(Mismatch, match=r"branches that lie over each other.*not resolved"):
+        run(DDIM(), model=Wild(0.0))
