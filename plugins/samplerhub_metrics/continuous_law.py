@@ -230,7 +230,7 @@ def _solve(process: ReverseProcess, grid: _Grid, cells: int, steps: int) -> Law:
     if not spilled <= 1:
         raise NotFinite(
             f"the law in continuous time is not resolved: the solution of its equation diverges (a share of "
-            f"{spilled:.1g} at the ends of the grid), as happens where states leave it, or where noise is little and the score "
+            f"{spilled:.1g} at the ends of the grid), as where states leave it, or noise is little and the score is "
             f"very wrong; choose a larger churn without a window, or kl-exact, which is the law of the run itself"
         )
     if not spilled < 1e-9:
