@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
 
 import samplerhub as sh
+from samplerhub.cli import learning_curve, main
 from samplerhub_models.denoiser import Denoiser, Design, read_denoiser
+from samplerhub_models.history import LossCurve, loss_by_level
 from samplerhub_models.training import DenoisingScoreMatching
 from samplerhub_models.weighting import EqualisingWeighting, FixedWeighting, weighting_of
+from samplerhub_targets.digits import Digits
 from samplerhub_targets.mixture import Mixture
 
 SMALL = {"width": 16, "depth": 1}
@@ -151,3 +157,90 @@ def test_the_unet_has_the_activation_too() -> None:
 def test_a_size_is_no_activation(tmp_path: Path) -> None:
     with pytest.raises(sh.errors.InvalidSetting, match="mlp has no 'activation'; it has width, depth, embedding"):
         train(tmp_path / "w.safetensors", steps=1, sizes={"activation": 1})
+
+
+# --- what the training leaves behind ----------------------------------------------------------------------------------
+
+
+def history(file: Path) -> dict[str, Any]:
+    return json.loads(sh.read_tensors(file)[1]["samplerhub.training"])  # type: ignore[no-any-return]
+
+
+def test_the_curve_is_the_mean_loss_of_each_stretch() -> None:
+    curve, loss = LossCurve(470), torch.rand(470, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for k, value in enumerate(loss.tolist()):
+        curve.add(k, value)
+    ends = [0, *curve.as_json()["steps"]]
+    assert (len(ends), ends[-1]) == (201, 470)
+    assert {b - a for a, b in itertools.pairwise(ends)} == {2, 3}
+    expected = [loss[a:b].mean().item() for a, b in itertools.pairwise(ends)]
+    assert curve.as_json()["loss"] == pytest.approx(expected, rel=1e-12)
+
+
+class Spread:
+    """N(0, 0.6^2) in three dimensions, without a closed form."""
+
+    shape = (3,)
+
+    def sample(self, n: int, rng: torch.Generator) -> torch.Tensor:
+        return 0.6 * torch.randn(n, 3, generator=rng)
+
+
+@pytest.mark.parametrize("s", [0.6, 0.3])
+def test_the_loss_by_level_of_a_known_denoiser(s: float) -> None:
+    """F = 0, so D = c_skip y, of a normal law: E |D - x_0|^2/d = c_skip^2 rho^2 + (1 - c_skip)^2 0.6^2."""
+    denoiser = Denoiser(Design(architecture="mlp", shape=(3,), sigma_data=s))
+    torch.nn.init.zeros_(denoiser.network.linear_out.bias)
+    found = loss_by_level(denoiser, Spread(), levels := [0.05, 0.6, 9.0], 20_000, seed=0)
+    assert found["data"] == "fresh"
+    assert found["rho"] == levels
+    for rho, loss, stderr in zip(levels, found["loss"], found["stderr"]):
+        skip = s**2 / (rho**2 + s**2)
+        truth = (rho**2 + s**2) / (rho * s) ** 2 * (skip**2 * rho**2 + (1 - skip) ** 2 * 0.36)
+        assert abs(loss - truth) < 4 * stderr, (rho, loss, truth)
+        assert stderr == pytest.approx(truth * math.sqrt(2 / 3 / 20_000), rel=0.1)  # chi^2_3
+
+
+def test_the_loss_by_level_is_measured_on_held_out_data() -> None:
+    """The denoiser returns a constant, the mean of the held-out digits: the loss is their variance at any level."""
+    denoiser = Denoiser(Design(architecture="mlp", shape=(64,), sigma_data=1.0))
+    mean = Digits(split="held-out").data().mean(0).float()
+    denoiser.forward = lambda y, rho: mean.expand_as(y)  # type: ignore[method-assign]
+    for split, where in (("train", "held-out"), ("all", "training")):
+        found = loss_by_level(denoiser, Digits(split=split), [1.0], 4000, seed=0)
+        data = Digits(split="held-out" if where == "held-out" else split).data().float()
+        assert found["data"] == where
+        assert abs(found["loss"][0] - 2 * (data - mean).square().mean().item()) < 4 * found["stderr"][0]
+
+
+def test_the_header_and_the_picture(tmp_path: Path) -> None:
+    """`samplerhub train` draws what the header says; levels lie within three p_std of p_mean."""
+    file = tmp_path / "w.safetensors"
+    command = ["train", "--target", "mixture", "--steps", "60", "--batch-size", "64", "--quiet", "--out", str(file)]
+    assert main(command) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["w.safetensors", "w.safetensors.png"]
+    assert (tmp_path / "w.safetensors.png").read_bytes().startswith(b"\x89PNG")
+    training = history(file)
+    assert training["steps"] == list(range(1, 61))
+    levels = training["levels"]
+    assert (levels["rho"][0], levels["rho"][-1]) == pytest.approx((math.exp(-3.4), math.exp(2.6)))
+    assert levels == loss_by_level(read_denoiser(file), Mixture(), levels["rho"], 512, seed=0)
+    along, by_level = learning_curve.figure(training).axes
+    assert along.lines[0].get_ydata().tolist() == training["loss"]
+    assert along.lines[1].get_ydata().tolist() == learning_curve.smoothed(training["loss"])
+    assert by_level.lines[0].get_xydata().T.tolist() == [levels["rho"], levels["loss"]]
+
+
+def test_a_file_without_a_history_has_no_picture(tmp_path: Path) -> None:
+    sh.write_tensors(file := tmp_path / "w.safetensors", {"w": torch.zeros(1)})
+    assert learning_curve.draw(file) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_smoothing() -> None:
+    """Weights 0.75^(i - j) over the past, normalised; a constant stays what it is."""
+    loss = [float(i % 7) for i in range(200)]
+    w = [0.75**j for j in range(51)]
+    expected = sum(a * loss[50 - j] for j, a in enumerate(w)) / sum(w)
+    assert learning_curve.smoothed(loss)[50] == pytest.approx(expected)
+    assert learning_curve.smoothed([2.0] * 300) == pytest.approx([2.0] * 300)

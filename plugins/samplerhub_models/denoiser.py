@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -81,10 +82,13 @@ def _network(design: Design) -> nn.Module:
         ) from error
 
 
-def write_denoiser(denoiser: Denoiser, file: Path) -> None:
-    """Write a denoiser to a safetensors file."""
+def write_denoiser(denoiser: Denoiser, file: Path, training: Mapping[str, JsonValue] | None = None) -> None:
+    """Write a denoiser to a safetensors file, and what its training left behind under samplerhub.training, as JSON."""
     weights = {name: tensor.cpu() for name, tensor in denoiser.network.state_dict().items()}
-    write_tensors(file, weights, {"samplerhub": denoiser.design.model_dump_json()})
+    header = {"samplerhub": denoiser.design.model_dump_json()}
+    if training is not None:
+        header["samplerhub.training"] = json.dumps(training)
+    write_tensors(file, weights, header)
 
 
 def read_denoiser(file: Path) -> Denoiser:

@@ -27,14 +27,16 @@ class FixedWeighting(nn.Module):
         self.name = name
         self.sigma_data = sigma_data
 
-    def forward(self, rho: Tensor, error: Tensor) -> Tensor:
-        """Return the weighted mean of error = (D - x_0)^2, shape (n, *shape), for rho of shape (n, 1, ...)."""
+    def weight(self, rho: Tensor) -> Tensor:
+        """Return the weight of each noise level, shape of rho."""
         s = self.sigma_data
         if self.name == "edm":
-            error = (rho**2 + s**2) / (rho * s) ** 2 * error
-        elif self.name == "inverse-variance":
-            error = error / rho**2
-        return error.mean()
+            return (rho**2 + s**2) / (rho * s) ** 2
+        return rho**-2 if self.name == "inverse-variance" else torch.ones_like(rho)
+
+    def forward(self, rho: Tensor, error: Tensor) -> Tensor:
+        """Return the weighted mean of error = (D - x_0)^2, shape (n, *shape), for rho of shape (n, 1, ...)."""
+        return (self.weight(rho) * error).mean()
 
 
 class EqualisingWeighting(nn.Module):
@@ -68,7 +70,7 @@ class EqualisingWeighting(nn.Module):
 
     def bin(self, rho: Tensor) -> Tensor:
         """Return the bin of each noise level, shape of rho, int64."""
-        share = torch.special.ndtr((rho.double().log() - self.p_mean) / self.p_std)
+        share: Tensor = torch.special.ndtr((rho.double().log() - self.p_mean) / self.p_std)
         return (share * self.BINS).long().clamp(0, self.BINS - 1)
 
     def beta(self) -> Tensor:

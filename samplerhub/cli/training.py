@@ -30,7 +30,11 @@ def train_command(arguments: Sequence[str], registry: Registry) -> Callable[...,
 
     def train(
         out: Annotated[
-            Path | None, typer.Option(metavar="FILE", help="The file of weights (default: <target>.safetensors).")
+            Path | None,
+            typer.Option(
+                metavar="FILE",
+                help="The file of weights (default: <target>.safetensors); its learning curve is drawn to FILE.png.",
+            ),
         ] = None,
         seed: Annotated[int, typer.Option(metavar="N", help="The same seed, the same weights.")] = 0,
         quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
@@ -49,7 +53,7 @@ def train_command(arguments: Sequence[str], registry: Registry) -> Callable[...,
 
 
 def _train(target: Target, trainer: Trainer, out: Path, seed: int, quiet: bool) -> None:
-    from samplerhub.cli import render
+    from samplerhub.cli import learning_curve, render
     from samplerhub.files import writable_folder
 
     writable_folder(out.parent)
@@ -65,6 +69,7 @@ def _train(target: Target, trainer: Trainer, out: Path, seed: int, quiet: bool) 
             training.close()
         render.note("interrupted; the same command takes the training up where it was saved last")
         raise typer.Exit(130) from None
+    learning_curve.draw(out)
     render.lines([render.shown(out)])
 
 
