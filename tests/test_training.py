@@ -8,16 +8,24 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 import samplerhub as sh
 from samplerhub.cli import learning_curve, main
+from samplerhub.errors import InvalidSetting, UnusableFile
+from samplerhub_grids.edm import EDMGrid
 from samplerhub_models.denoiser import Denoiser, Design, read_denoiser
 from samplerhub_models.history import LossCurve, loss_by_level
+from samplerhub_models.network import Network
 from samplerhub_models.training import DenoisingScoreMatching
 from samplerhub_models.weighting import EqualisingWeighting, FixedWeighting, weighting_of
+from samplerhub_priors.gaussian import GaussianPrior
+from samplerhub_processes.edm import EDM
+from samplerhub_samplers.heun import Heun
+from samplerhub_targets.array import Array
 from samplerhub_targets.digits import Digits
 from samplerhub_targets.mixture import Mixture
 
@@ -155,7 +163,7 @@ def test_the_unet_has_the_activation_too() -> None:
 
 
 def test_a_size_is_no_activation(tmp_path: Path) -> None:
-    with pytest.raises(sh.errors.InvalidSetting, match="mlp has no 'activation'; it has width, depth, embedding"):
+    with pytest.raises(InvalidSetting, match="mlp has no 'activation'; it has width, depth, embedding"):
         train(tmp_path / "w.safetensors", steps=1, sizes={"activation": 1})
 
 
@@ -224,7 +232,7 @@ def test_the_header_and_the_picture(tmp_path: Path) -> None:
     assert training["steps"] == list(range(1, 61))
     levels = training["levels"]
     assert (levels["rho"][0], levels["rho"][-1]) == pytest.approx((math.exp(-3.4), math.exp(2.6)))
-    assert levels == loss_by_level(read_denoiser(file), Mixture(), levels["rho"], 512, seed=0)
+    assert levels == loss_by_level(read_denoiser(file), Mixture(), levels["rho"], 2**14, seed=0)
     along, by_level = learning_curve.figure(training).axes
     assert along.lines[0].get_ydata().tolist() == training["loss"]
     assert along.lines[1].get_ydata().tolist() == learning_curve.smoothed(training["loss"])
@@ -244,3 +252,98 @@ def test_smoothing() -> None:
     expected = sum(a * loss[50 - j] for j, a in enumerate(w)) / sum(w)
     assert learning_curve.smoothed(loss)[50] == pytest.approx(expected)
     assert learning_curve.smoothed([2.0] * 300) == pytest.approx([2.0] * 300)
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 16, 16), (2, 6, 10)])
+def test_images_of_any_even_size(shape: tuple[int, int, int], tmp_path: Path) -> None:
+    """A few steps on images whose halves have opposite signs lower the loss; the file samples in a run."""
+    images = np.random.default_rng(0).choice([-1.0, 1.0], (40, 1, 1, 1)) * np.ones(shape)
+    images[..., shape[2] // 2 :] *= -1
+    np.save(tmp_path / "images.npy", images)
+    file, target = tmp_path / "w.safetensors", Array(file=tmp_path / "images.npy")
+    sizes = {"channels": 8, "inner_channels": 8, "inner_blocks": 1, "embedding": 16, "groups": 2}
+    train(file, target, steps=60, batch_size=16, sizes=sizes, rate=0.02, warmup=0)
+    training, design = history(file), read_denoiser(file).design
+    assert (design.architecture, design.shape) == ("unet", shape)
+    assert training["levels"]["data"] == "held-out"
+    assert np.mean(training["loss"][-5:]) < 0.6 * np.mean(training["loss"][:2]), training["loss"]
+    result = sh.Experiment(
+        process=EDM(), target=target, model=Network(weights=str(file)), sampler=Heun(), grid=EDMGrid(),
+        prior=GaussianPrior(), samples=3, steps=3,
+    ).run()  # fmt: skip
+    assert result.samples.shape == (3, *shape)
+    assert result.samples.isfinite().all()
+
+
+def test_images_with_an_odd_side_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).normal(size=(10, 1, 7, 8)))
+    with pytest.raises(InvalidSetting, match="the sides of an image must be even, and these are 7 and 8"):
+        train(tmp_path / "w.safetensors", Array(file=tmp_path / "images.npy"), steps=1)
+
+
+# --- precision --------------------------------------------------------------------------------------------------------
+
+
+def test_a_cpu_knows_no_mixed_precision(tmp_path: Path) -> None:
+    off, auto = (train(tmp_path / f"{p}.safetensors", steps=5, sizes=SMALL, mixed_precision=p) for p in ("off", "auto"))
+    assert all(torch.equal(off[name], auto[name]) for name in off)
+    assert {t.dtype for t in auto.values()} == {torch.float32}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_mixed_precision_on_a_gpu(tmp_path: Path) -> None:
+    """bfloat16 changes the loss a little, the weights stay float32, and both learn."""
+    last = {}
+    for p in ("off", "auto"):
+        file = tmp_path / f"{p}.safetensors"
+        fields = {"steps": 200, "batch_size": 64, "train_device": "cuda", "mixed_precision": p}
+        assert {t.dtype for t in train(file, Digits(), **fields).values()} == {torch.float32}
+        last[p] = np.mean(history(file)["loss"][-20:])
+    assert 0 < abs(last["auto"] / last["off"] - 1) < 0.05
+
+
+# --- being killed -----------------------------------------------------------------------------------------------------
+
+
+def test_killed_between_saves_ends_with_the_same_weights_and_curve(tmp_path: Path) -> None:
+    """The equalising weights and the curve are part of the state; what came after the last save is done again."""
+    trainer = DenoisingScoreMatching(steps=300, batch_size=32, sizes=SMALL, weighting="equalising", save_every=40)
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    partial = tmp_path / "cut.partial.safetensors"
+    list(trainer(Mixture(), whole, 0))
+    for first, last in ((1, 57), (41, 199)):
+        run = trainer(Mixture(), cut, 0)
+        assert next(run).done == first
+        while next(run).done < last:
+            pass
+        saved = partial.read_bytes()
+        run.close()  # saves its state; a kill would not have
+        partial.write_bytes(saved)
+    tensors, _ = sh.read_tensors(partial)
+    assert tensors["weighting/loss"].dtype == tensors["curve/loss"].dtype == torch.float64
+    assert tensors["weighting/count"].sum() == 160 * 32
+    run = trainer(Mixture(), cut, 0)
+    assert next(run).done == 161
+    list(run)
+    (weights, header), (expected, wanted) = sh.read_tensors(cut), sh.read_tensors(whole)
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert header == wanted
+    edm = train(tmp_path / "edm.safetensors", steps=300, batch_size=32, sizes=SMALL)
+    assert not torch.equal(edm["linear_out.weight"], weights["linear_out.weight"])
+
+
+@pytest.mark.parametrize("missing", ["weighting/loss", "weighting/count", "curve/loss"])
+def test_a_state_without_its_weighting_or_curve_is_refused(missing: str, tmp_path: Path) -> None:
+    trainer, file = DenoisingScoreMatching(steps=9, sizes=SMALL, weighting="equalising"), tmp_path / "w.safetensors"
+    run = trainer(Mixture(), file, 0)
+    next(run)
+    run.close()
+    partial = tmp_path / "w.partial.safetensors"
+    tensors, header = sh.read_tensors(partial)
+    del tensors[missing]
+    sh.write_tensors(partial, tensors, header)
+    with pytest.raises(UnusableFile, match=f"not the whole state of a training: {missing} is missing"):
+        next(trainer(Mixture(), file, 0))

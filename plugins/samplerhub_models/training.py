@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -31,7 +32,8 @@ class DenoisingScoreMatching(Component):
     steps. `weighting` chooses another w.
 
     Training that was interrupted goes on when the same command is given again, and ends with the same weights: from
-    where it was if the generator was closed, else from where it was saved last.
+    where it was if the generator was closed, else from where it was saved last. On a GPU, whose sums have no fixed
+    order, they are the same up to rounding.
 
     The header of the file says how the training went, as JSON under samplerhub.training: `steps` and `loss`, the mean
     loss of each of up to 200 stretches and the steps at which they end, and `levels`, EDM's loss in the end with its
@@ -42,9 +44,6 @@ class DenoisingScoreMatching(Component):
         A Connection between Score Matching and Denoising Autoencoders (Vincent, 2011), doi:10.1162/NECO_a_00142
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364
     """
-
-    LEVEL_SAMPLES: ClassVar[int] = 512
-    """Samples behind each figure of the loss by noise level."""
 
     steps: int = Field(12_000, ge=1)
     """Number of steps of the optimiser."""
@@ -72,6 +71,8 @@ class DenoisingScoreMatching(Component):
     """The nonlinearity between the layers of the network."""
     train_device: str = "cpu"
     """Where to train."""
+    mixed_precision: Literal["auto", "off"] = "auto"
+    """auto: the network in bfloat16 where train_device is a GPU that has it, weights in float32; never on a CPU."""
     save_every: int = Field(500, ge=1)
     """Steps after which the state of the training is saved, so that it can be taken up again."""
 
@@ -121,7 +122,8 @@ class DenoisingScoreMatching(Component):
                 state.save(k + 1)
                 raise
         levels = [math.exp(self.p_mean + self.p_std * z / 2) for z in range(-6, 7)]
-        by_level = loss_by_level(mean, target, levels, self.LEVEL_SAMPLES, seed)
+        samples = max(512, 2**14 // math.prod(design.shape))
+        by_level = loss_by_level(mean, target, levels, samples, seed)
         write_denoiser(mean, file, {**curve.as_json(), "levels": by_level})
         state.remove()
 
@@ -131,16 +133,25 @@ class DenoisingScoreMatching(Component):
         level = torch.randn(self.batch_size, *(1,) * (x0.ndim - 1), generator=rng).to(x0)
         rho = torch.exp(self.p_mean + self.p_std * level)
         y = x0 + rho * normal(x0, rng)
-        D: Tensor = denoiser(y, rho)
+        with self._precision():
+            D: Tensor = denoiser(y, rho)
         loss: Tensor = weighting(rho, (D - x0) ** 2)
         return loss
+
+    def _precision(self) -> AbstractContextManager[None]:
+        """Return the context of the network's forward pass."""
+        device = torch.device(self.train_device).type
+        if self.mixed_precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(False):
+            return torch.autocast(device, torch.bfloat16)
+        return nullcontext()
 
     def _design(self, target: Target, seed: int) -> Design:
         shape = tuple(target.shape)
         architecture = ("mlp" if len(shape) == 1 else "unet") if self.architecture == "auto" else self.architecture
         if len(shape) != (1 if architecture == "mlp" else 3):
             raise InvalidSetting(f"architecture = {architecture!r} is not for data of shape {shape}")
-        sigma_data = float(target.sample(16_384, stream(seed, "sigma-data")).double().std())
+        n = min(16_384, max(256, 2**26 // math.prod(shape)))  # no more than half a GB of large images
+        sigma_data = float(target.sample(n, stream(seed, "sigma-data")).double().std())
         if not 0 < sigma_data < math.inf:
             raise InvalidSetting(
                 f"samples of the target have standard deviation {sigma_data:g}; there is nothing to learn"
