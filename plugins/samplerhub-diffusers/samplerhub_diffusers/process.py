@@ -6,6 +6,7 @@ import hashlib
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from samplerhub import Component
@@ -31,9 +32,14 @@ class DiffusersProcess(Component):
     """Folder of a pipeline, or of a network with scheduler_config.json beside it; the one that you are in."""
 
     @cached_property
-    def table(self) -> Table:
+    def levels(self) -> Table:
         """The noise levels; read when first used."""
         return table_of(scheduler_of(read_config(self._file)))
+
+    @property
+    def table(self) -> Tensor:
+        """Indices of the rows, shape (N,), float64."""
+        return torch.arange(len(self.levels.levels), dtype=torch.float64)
 
     @cached_property
     def digest(self) -> str:
@@ -47,12 +53,12 @@ class DiffusersProcess(Component):
     @property
     def span(self) -> tuple[float, float]:
         """First and last index of the table."""
-        return self.table.span
+        return self.levels.span
 
     def alpha(self, t: Tensor) -> Tensor:
         """Return the square root of alpha-bar."""
-        return self.table.alpha(t)
+        return self.levels.alpha(t)
 
     def sigma(self, t: Tensor) -> Tensor:
         """Return the square root of 1 - alpha-bar."""
-        return self.table.sigma(t)
+        return self.levels.sigma(t)
