@@ -28,7 +28,7 @@ from torch import Tensor
 from samplerhub import Density, PriorDensity, Setup
 from samplerhub.errors import Mismatch, NotFinite
 from samplerhub_metrics.characteristics import along_characteristics
-from samplerhub_metrics.initial_divergence import line, prior_log_prob, target_log_prob
+from samplerhub_metrics.initial_divergence import exact_initial_divergence, line, prior_log_prob, target_log_prob
 from samplerhub_metrics.reverse_process import ReverseProcess, target_samples
 
 Array = NDArray[np.float64]
@@ -94,6 +94,11 @@ def continuous_law(process: ReverseProcess, tolerance: float = 1e-4) -> Continuo
 
 def _carried(process: ReverseProcess, tolerance: float) -> ContinuousLaw:
     """Follow characteristics, of which there are more and more, until the divergences agree: there is no noise."""
+    start = [exact_initial_divergence(process.setup, direction) for direction in ("forward", "reverse")]
+    if process.error is None and None not in start:  # the flow of the exact score keeps both divergences
+        kept = [np.full(len(process.v), figure[0]) for figure in start if figure is not None]
+        nothing = (np.zeros(len(process.v)),) * 3
+        return ContinuousLaw(Law(kept[0], kept[1], *nothing), Law(*nothing, *nothing[:2]), 0)
     coarse = Law(*along_characteristics(process, POINTS, STEPS)[:5])
     for level in range(1, LEVELS + 1):
         *figures, lost = along_characteristics(process, POINTS * 2**level, STEPS * 2**level)
