@@ -372,7 +372,7 @@ class Unknown:
 def test_what_cannot_be_had_is_refused_before_sampling():
     refused = [
         (NLL(), {"prior": Unknown()}, "prior 'unknown' has no method 'log_prob'"),
-        (NLL(), {"target": Digits(), "prior": ExactPrior(), "model": Tiny()}, "the prior 'exact'"),
+        (NLL(), {"target": Digits(), "prior": ExactPrior(), "model": Tiny()}, "the density of the exact prior"),
         (NLL(), {"model": Blocked(Mixture())}, "gradients do not flow through it"),
         (KLNll(), {"sampler": Euler(churn=0.5)}, "draws noise .* law 'flow'"),
         (KLNll(), {"sampler": DormandPrince()}, "chooses its own steps"),
