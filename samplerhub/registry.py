@@ -70,6 +70,10 @@ class PluginRecord:
     components: tuple[Registered, ...] = ()
     error: str | None = None
     """What went wrong, in one line; components that are fine are still offered."""
+    seconds: float | None = None
+    """How long it took to answer; None where it was not asked."""
+    note: str | None = None
+    """What is worth knowing though nothing failed, such as that it printed on import."""
 
 
 @dataclass(frozen=True)
