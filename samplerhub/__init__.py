@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from samplerhub.component import Part as Part
     from samplerhub.component import kebab as kebab
     from samplerhub.component import summary as summary
+    from samplerhub.engine import Engine as Engine
+    from samplerhub.engine import Outcome as Outcome
     from samplerhub.experiment import Experiment as Experiment
     from samplerhub.experiment import Result as Result
     from samplerhub.files import read_json as read_json
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "component": ("Component", "Imported", "Part", "kebab", "summary"),
     "block": ("Block", "BlockStore"),
+    "engine": ("Engine", "Outcome"),
     "experiment": ("Experiment", "Result"),
     "files": ("read_json", "read_numbers", "read_tensors", "write_tensors"),
     "law": ("ExactLaw", "GaussianLaw", "Law", "LineLaw", "exact_law", "normal_kl"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from samplerhub.engine import Engine
 from samplerhub.protocols import (
     Features,
     ForwardProcess,
@@ -297,5 +298,6 @@ PLAYERS: Mapping[str, tuple[type, ...]] = {
     "features": (Features, FitsData),
     "metric": (Metric, Chooses),
     "trainer": (Trainer,),
+    "engine": (Engine,),
 }
 """What an object must be to play a role."""

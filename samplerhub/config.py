@@ -16,7 +16,7 @@ from samplerhub.manifest import ComponentRecord, Manifest
 from samplerhub.plugin import ROLES
 from samplerhub.registry import Registry, among
 
-RUN_ROLES = tuple(role for role in ROLES if role not in ("metric", "trainer"))
+RUN_ROLES = tuple(role for role in ROLES if role not in ("metric", "trainer", "engine"))
 """Roles that a run has one component of."""
 TEXTS = ("dtype", "device")
 NUMBERS = ("t_max", "rho_max", "t_min", "rho_min")

@@ -29,3 +29,7 @@ class NotFinite(SamplerhubError):
 
 class UnusableFile(SamplerhubError):
     """A file cannot be read or written, or does not hold what it should."""
+
+
+class WorkerLost(SamplerhubError):
+    """The process or the machine that did a job was lost, and the next one that tried it too."""

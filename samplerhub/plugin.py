@@ -28,6 +28,7 @@ ROLES: Final[dict[str, str]] = {
     "features": "vectors of which samples are compared",
     "metric": "figure of merit, with its standard error",
     "trainer": "fits a model to a target",
+    "engine": "executes blocks and runs: here, in processes, on machines",
 }
 """Every role that a component can play, with what it is, in the order of a run."""
 

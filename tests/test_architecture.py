@@ -19,7 +19,7 @@ PLUGINS = ROOT / "plugins"
 FILES = sorted(CORE.rglob("*.py"))
 PLUGIN_FILES = sorted(f for f in PLUGINS.rglob("*.py") if not {"tests", "build"} & {*f.relative_to(PLUGINS).parts})
 
-BASE = {"errors", "plugin", "component", "protocols", "capabilities"}
+BASE = {"errors", "plugin", "component", "protocols", "engine", "capabilities"}
 RUNNING = BASE | {
     "files",
     "manifest",
@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "plugin": set(),
     "component": set(),
     "protocols": set(),
-    "capabilities": {"protocols"},
+    "engine": set(),
+    "capabilities": {"protocols", "engine"},
     "files": BASE,
     "pickles": BASE,
     "convert": BASE | {"files", "pickles"},
