@@ -62,7 +62,7 @@ class Digits(Component):
 
     References:
         Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998), doi:10.24432/C50P49, as bundled with
-        scikit-learn
+            scikit-learn
     """
 
     weights: Path | None = None

@@ -16,8 +16,8 @@ class AngleGrid(SpacedGrid):
     phi_0 and phi_N are the angles of the largest and the smallest noise level.
 
     References:
-        The angle is that of TrigFlow: Simplifying, Stabilizing and Scaling Continuous-Time Consistency Models (Lu and
-        Song, 2025), arXiv:2410.11081
+        Simplifying, Stabilizing and Scaling Continuous-Time Consistency Models (Lu and Song, 2025), arXiv:2410.11081,
+            TrigFlow's angle
     """
 
     center: float = Field(0.3, gt=0)

@@ -21,7 +21,7 @@ class Beta(Component):
 
     References:
         Beta Sampling is All You Need: Efficient Image Generation Strategy for Diffusion Models using Stepwise Spectral
-        Analysis (Lee et al., 2024), arXiv:2407.12173
+            Analysis (Lee et al., 2024), arXiv:2407.12173
     """
 
     a: float = Field(0.6, ge=0.3, le=20)

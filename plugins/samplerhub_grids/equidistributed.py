@@ -38,7 +38,7 @@ class Equidistributed(Component):
     References:
         Evaluating the design space of diffusion-based generative models (Wang et al., 2024), arXiv:2406.12839
         A Concavity Property for the Reciprocal of Fisher Information and Its Consequences on Costa's EPI (Toscani,
-        2014), arXiv:1410.2722
+            2014), arXiv:1410.2722
         A Stochastic Estimator of the Trace of the Influence Matrix (Hutchinson, 1989), doi:10.1080/03610918908812806
     """
 

@@ -31,7 +31,7 @@ class Explicit(Component):
 
     References:
         Align Your Steps: Optimizing Sampling Schedules in Diffusion Models (Sabour, Fidler and Kreis, 2024),
-        arXiv:2404.14507
+            arXiv:2404.14507
     """
 
     nodes: tuple[float, ...] = ()

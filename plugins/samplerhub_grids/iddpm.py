@@ -26,7 +26,7 @@ class IDDPMGrid(Cosine):
     References:
         Improved Denoising Diffusion Probabilistic Models (Nichol and Dhariwal, 2021), arXiv:2102.09672
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364,
-        Table 1
+            Table 1
     """
 
     rows: int = Field(1000, ge=10)

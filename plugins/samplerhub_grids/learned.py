@@ -27,7 +27,8 @@ class LearnedGrid(Component):
     process. With another sampler or model they are a grid like any other, and probably no good one.
 
     References:
-        Align Your Steps: Optimizing Sampling Schedules in Diffusion Models (Sabour et al., 2024), arXiv:2404.14507
+        Align Your Steps: Optimizing Sampling Schedules in Diffusion Models (Sabour, Fidler and Kreis, 2024),
+            arXiv:2404.14507
     """
 
     file: str = ""

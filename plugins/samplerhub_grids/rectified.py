@@ -17,7 +17,7 @@ class Rectified(SpacedGrid):
 
     References:
         Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow (Liu et al., 2023),
-        arXiv:2209.03003
+            arXiv:2209.03003
     """
 
     center: float = Field(0.3, gt=0)

@@ -20,7 +20,7 @@ class VPGrid(SpacedGrid):
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021), arXiv:2011.13456
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364,
-        Table 1
+            Table 1
     """
 
     beta_d: float = Field(19.9, gt=0)

@@ -23,8 +23,8 @@ class Energy(Component):
     line it takes O(n log n), and all samples are used. Computed on the features; by default those are the samples.
 
     References:
-        Energy statistics: A class of statistics based on distances (Szekely and Rizzo, 2013),
-        doi:10.1016/j.jspi.2013.03.018
+        Energy statistics: A class of statistics based on distances (Székely and Rizzo, 2013),
+            doi:10.1016/j.jspi.2013.03.018
     """
 
     most: int = Field(10_000, ge=LEAST)

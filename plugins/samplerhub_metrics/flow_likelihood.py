@@ -37,7 +37,7 @@ class Flow:
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), arXiv:1806.07366
         FFJORD: Free-form Continuous Dynamics for Scalable Reversible Generative Models (Grathwohl et al., 2019),
-        arXiv:1810.01367
+            arXiv:1810.01367
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021), arXiv:2011.13456
     """
 

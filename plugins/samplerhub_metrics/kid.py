@@ -23,7 +23,7 @@ class KID(Component):
     the mean over random subsets: the same expectation, with less variance.
 
     References:
-        Demystifying MMD GANs (Binkowski et al., 2018), arXiv:1801.01401
+        Demystifying MMD GANs (Bińkowski et al., 2018), arXiv:1801.01401
     """
 
     most: int = Field(10_000, ge=LEAST)

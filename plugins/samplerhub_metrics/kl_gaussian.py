@@ -28,7 +28,7 @@ class KLGaussian(Component):
 
     References:
         Entropy Expressions and Their Estimators for Multivariate Distributions (Ahmed and Gokhale, 1989),
-        doi:10.1109/18.30996
+            doi:10.1109/18.30996
     """
 
     direction: Literal["forward", "reverse"] = "forward"

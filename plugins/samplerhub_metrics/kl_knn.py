@@ -51,10 +51,10 @@ class KLKnn(Component):
     The standard error comes from the estimates for disjoint groups of samples: their variance goes as 1/n.
 
     References:
-        Divergence Estimation for Multidimensional Densities Via k-Nearest-Neighbor Distances (Wang, Kulkarni and Verdu,
-        2009), doi:10.1109/TIT.2009.2016060
+        Divergence Estimation for Multidimensional Densities Via k-Nearest-Neighbor Distances (Wang, Kulkarni and Verdú,
+            2009), doi:10.1109/TIT.2009.2016060
         Efficient Multivariate Entropy Estimation via k-Nearest Neighbour Distances (Berrett, Samworth and Yuan, 2019),
-        arXiv:1606.00304
+            arXiv:1606.00304
     """
 
     direction: Literal["forward", "reverse"] = "forward"

@@ -17,8 +17,8 @@ class Precision(NeighbourBalls):
     spread over disjoint blocks of samples.
 
     References:
-        Improved Precision and Recall Metric for Assessing Generative Models (Kynkaanniemi et al., 2019),
-        arXiv:1904.06991
+        Improved Precision and Recall Metric for Assessing Generative Models (Kynkäänniemi et al., 2019),
+            arXiv:1904.06991
     """
 
     def at_equal_laws(self, samples: int) -> None:
@@ -43,8 +43,8 @@ class Recall(NeighbourBalls):
     among the x. Outliers of the generator have large balls and raise it; `coverage` has no such weakness.
 
     References:
-        Improved Precision and Recall Metric for Assessing Generative Models (Kynkaanniemi et al., 2019),
-        arXiv:1904.06991
+        Improved Precision and Recall Metric for Assessing Generative Models (Kynkäänniemi et al., 2019),
+            arXiv:1904.06991
     """
 
     def at_equal_laws(self, samples: int) -> None:

@@ -25,9 +25,9 @@ class Wasserstein(Component):
     away from them. "plug-in" and "floor" are in the details, and the p-value of equal laws by random relabelling.
 
     References:
-        Computational Optimal Transport (Peyre and Cuturi, 2019), arXiv:1803.00567, remark 2.30
+        Computational Optimal Transport (Peyré and Cuturi, 2019), arXiv:1803.00567, remark 2.30
         On Wasserstein Two Sample Testing and Related Families of Nonparametric Tests (Ramdas et al., 2017),
-        arXiv:1509.02237
+            arXiv:1509.02237
     """
 
     order: Literal[1, 2] = 1

@@ -83,8 +83,8 @@ class Empirical(Component):
     1. So it says how good a sampler is, or where a network departs from memorisation; nothing about new data.
 
     References:
-        Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364, app.
-        B.3
+        Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364,
+            app. B.3
         On Memorization in Diffusion Models (Gu et al., 2023), arXiv:2310.02664
     """
 

@@ -30,7 +30,7 @@ class Guided(CompositeModel):
     References:
         Classifier-Free Diffusion Guidance (Ho and Salimans, 2022), arXiv:2207.12598
         Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in Diffusion Models
-        (Kynkaanniemi et al., 2024), arXiv:2404.07724
+            (Kynkäänniemi et al., 2024), arXiv:2404.07724
         Guiding a Diffusion Model with a Bad Version of Itself (Karras et al., 2024), arXiv:2406.02507
     """
 

@@ -26,7 +26,7 @@ class Mixed(CompositeModel):
     References:
         The Hidden Linear Structure in Score-Based Models and its Application (Wang and Vastola, 2023), arXiv:2311.10892
         eDiff-I: Text-to-Image Diffusion Models with an Ensemble of Expert Denoisers (Balaji et al., 2022),
-        arXiv:2211.01324
+            arXiv:2211.01324
     """
 
     above: Annotated[ScoreModel | FromTarget, Part("model")] = GaussianScore()

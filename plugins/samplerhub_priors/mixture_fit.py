@@ -27,7 +27,7 @@ class MixtureFit(Component):
 
     References:
         Maximum Likelihood from Incomplete Data via the EM Algorithm (Dempster et al., 1977),
-        doi:10.1111/j.2517-6161.1977.tb01600.x
+            doi:10.1111/j.2517-6161.1977.tb01600.x
         Initialization-Aware Score-Based Diffusion Sampling (Fassina et al., 2026), arXiv:2603.00772
     """
 

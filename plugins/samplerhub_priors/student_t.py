@@ -36,9 +36,9 @@ class StudentT(Component):
 
     References:
         ML Estimation of the t Distribution Using EM and Its Extensions, ECM and ECME (Liu and Rubin, 1995),
-        Statistica Sinica 5
+            Statistica Sinica 5, 19-39
         A Curious Likelihood Identity for the Multivariate t-Distribution (Kent et al., 1994),
-        doi:10.1080/03610919408813180
+            doi:10.1080/03610919408813180
         Initialization-Aware Score-Based Diffusion Sampling (Fassina et al., 2026), arXiv:2603.00772
     """
 

@@ -18,7 +18,7 @@ class Flow(TimedProcess):
 
     References:
         Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow (Liu et al., 2023),
-        arXiv:2209.03003
+            arXiv:2209.03003
         Flow Matching for Generative Modeling (Lipman et al., 2023), arXiv:2210.02747
     """
 

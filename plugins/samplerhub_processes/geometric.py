@@ -18,7 +18,7 @@ class VEGeometric(TimedProcess):
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021), arXiv:2011.13456,
-        appendix C
+            appendix C
     """
 
     sigma_min: float = Field(0.01, gt=0)

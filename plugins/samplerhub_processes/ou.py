@@ -18,8 +18,8 @@ class OU(TimedProcess):
     t_max the noise level is 148, at t_min 0.014.
 
     References:
-        Sampling is as Easy as Learning the Score: Theory for Diffusion Models with Minimal Data Assumptions (Chen et
-        al., 2023), arXiv:2209.11215
+        Sampling is as Easy as Learning the Score: Theory for Diffusion Models with Minimal Data Assumptions (Chen
+            et al., 2023), arXiv:2209.11215
     """
 
     t_min: float = Field(1e-4, gt=0)

@@ -19,7 +19,7 @@ class SubVP(TimedProcess):
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021), arXiv:2011.13456,
-        eq. 12 and appendix C
+            eq. 12 and appendix C
     """
 
     beta_d: float = Field(19.9, gt=0)

@@ -16,8 +16,8 @@ class VE(TimedProcess):
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021), arXiv:2011.13456
-        Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
-        arXiv:2206.00364, Table 1
+        Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364,
+            Table 1
     """
 
     t_min: float = Field(4e-4, gt=0)

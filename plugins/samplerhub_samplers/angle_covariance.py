@@ -22,8 +22,8 @@ class AngleCovariance(MultistepSampler):
     not know its moments, all directions are alike, and this is `angle`.
 
     References:
-        The angle is that of TrigFlow: Simplifying, Stabilizing and Scaling Continuous-Time Consistency Models (Lu and
-        Song, 2025), arXiv:2410.11081; the methods are those of Adams, Bashforth and Moulton.
+        Simplifying, Stabilizing and Scaling Continuous-Time Consistency Models (Lu and Song, 2025), arXiv:2410.11081,
+            TrigFlow's angle
     """
 
     order: int = Field(3, ge=1, le=6)

@@ -24,7 +24,7 @@ class AnnealedLangevin(Component):
 
     References:
         Generative Modeling by Estimating Gradients of the Data Distribution (Song and Ermon, 2019), arXiv:1907.05600,
-        algorithm 1
+            algorithm 1
     """
 
     step_size: float = Field(0.2, gt=0, lt=4)

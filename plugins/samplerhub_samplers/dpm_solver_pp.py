@@ -29,7 +29,7 @@ class DPMSolverPP(MultistepSampler):
 
     References:
         DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
-        arXiv:2211.01095
+            arXiv:2211.01095
     """
 
     memory: int = Field(2, ge=1, le=3)

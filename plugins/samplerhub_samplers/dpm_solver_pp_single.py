@@ -25,7 +25,7 @@ class DPMSolverPPSingle(GridSampler):
 
     References:
         DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
-        arXiv:2211.01095
+            arXiv:2211.01095
     """
 
     order: int = Field(2, ge=2, le=3)

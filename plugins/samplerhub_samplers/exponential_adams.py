@@ -28,7 +28,8 @@ class ExponentialAdams(MultistepSampler):
 
     References:
         Exponential Integrators (Hochbruck and Ostermann, 2010), Acta Numerica 19, doi:10.1017/S0962492910000048
-        UniPC: A Unified Predictor-Corrector Framework (Zhao et al., 2023), arXiv:2302.04867
+        UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models (Zhao et al., 2023),
+            arXiv:2302.04867
     """
 
     order: int = Field(3, ge=1, le=6)

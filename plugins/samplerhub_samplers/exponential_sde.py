@@ -28,7 +28,7 @@ class ExponentialSDE(ReverseSDE):
     References:
         Fast Sampling of Diffusion Models with Exponential Integrator (Zhang and Chen, 2023), arXiv:2204.13902
         Elucidating the Solution Space of Extended Reverse-Time SDE for Diffusion Models (Cui et al., 2023),
-        arXiv:2309.06169
+            arXiv:2309.06169
     """
 
     frozen: Literal["noise", "data"] = "noise"

@@ -37,7 +37,7 @@ class GottaGoFast(Component):
     References:
         Gotta Go Fast When Generating Data with Score-Based Models (Jolicoeur-Martineau et al., 2021), arXiv:2105.14080
         Adaptive methods for stochastic differential equations via natural embeddings and rejection sampling with memory
-        (Rackauckas and Nie, 2017), doi:10.3934/dcdsb.2017133
+            (Rackauckas and Nie, 2017), doi:10.3934/dcdsb.2017133
     """
 
     churn: float = Field(1.0, ge=0)

@@ -38,7 +38,7 @@ class PredictorCorrector(ReverseSDE):
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021), arXiv:2011.13456,
-        appendices E and G
+            appendices E and G
     """
 
     predictor: Literal["reverse-diffusion", "ancestral", "euler-maruyama"] = "reverse-diffusion"

@@ -29,7 +29,7 @@ class SEEDS(ReverseSDE):
 
     References:
         SEEDS: Exponential SDE Solvers for Fast High-Quality Sampling from Diffusion Models (Gonzalez et al., 2023),
-        arXiv:2305.14267
+            arXiv:2305.14267
     """
 
     order: int = Field(2, ge=1, le=3)

@@ -30,7 +30,7 @@ class UniPC(MultistepSampler):
 
     References:
         UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models (Zhao et al., 2023),
-        arXiv:2302.04867
+            arXiv:2302.04867
     """
 
     memory: int = Field(3, ge=1, le=3)

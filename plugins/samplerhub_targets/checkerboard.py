@@ -17,7 +17,7 @@ class Checkerboard(BoxMixture):
 
     References:
         FFJORD: Free-form Continuous Dynamics for Scalable Reversible Generative Models (Grathwohl et al., 2019),
-        arXiv:1810.01367
+            arXiv:1810.01367
     """
 
     squares: int = Field(4, ge=1)

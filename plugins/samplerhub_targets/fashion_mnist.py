@@ -28,7 +28,7 @@ class FashionMnist(FiniteTarget):
 
     References:
         Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms (Xiao et al., 2017),
-        arXiv:1708.07747
+            arXiv:1708.07747
     """
 
     folder: Path = Path("/usr/share/datasets/fashion-mnist")

@@ -16,7 +16,7 @@ class Lattice(GaussianMixture):
 
     References:
         VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning (Srivastava et al., 2017),
-        arXiv:1705.07761
+            arXiv:1705.07761
     """
 
     side: int = Field(5, ge=1)

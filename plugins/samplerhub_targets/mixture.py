@@ -36,7 +36,7 @@ class Mixture(GaussianMixture):
 
     References:
         The Effect of Stochasticity in Score-Based Diffusion Sampling (Schaeffer et al., 2025), arXiv:2506.11378
-        Poincare and Log-Sobolev Inequalities for Mixtures (Schlichting, 2019), arXiv:1812.06464
+        Poincaré and Log-Sobolev Inequalities for Mixtures (Schlichting, 2019), arXiv:1812.06464
     """
 
     weights: Weights = Field((0.1, 0.9), min_length=1)

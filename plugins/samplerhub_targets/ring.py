@@ -18,7 +18,7 @@ class Ring(GaussianMixture):
 
     References:
         VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning (Srivastava et al., 2017),
-        arXiv:1705.07761
+            arXiv:1705.07761
     """
 
     modes: int = Field(8, ge=1)

@@ -23,7 +23,7 @@ class Uniform(BoxMixture):
     References:
         The Effect of Stochasticity in Score-Based Diffusion Sampling (Schaeffer et al., 2025), arXiv:2506.11378
         Dimension-free log-Sobolev inequalities for mixture distributions (Chen, Chewi and Niles-Weed, 2021),
-        arXiv:2102.11476
+            arXiv:2102.11476
     """
 
     weights: Weights = Field((0.8, 0.2), min_length=1)
