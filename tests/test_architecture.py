@@ -32,6 +32,7 @@ RUNNING = BASE | {
     "setup",
     "measure",
     "block",
+    "blocks",
     "experiment",
 }
 MAY_IMPORT = {
@@ -55,6 +56,7 @@ MAY_IMPORT = {
     "setup": BASE | {"process", "problem"},
     "measure": BASE | {"process", "noise", "setup"},
     "block": BASE | {"process", "problem", "noise", "setup"},
+    "blocks": BASE | {"block"},
     "law": BASE | {"process", "problem", "noise", "sampling", "setup", "law"},
     "experiment": RUNNING,
     "testing": RUNNING | {"", "testing", "law", "truth"},
@@ -62,6 +64,7 @@ MAY_IMPORT = {
     "shorthand": BASE | {"registry", "config"},
     "nesting": BASE | {"config", "registry", "shorthand"},
     "explain": BASE | {"registry"},
+    "citation": BASE,
     "config": BASE | {"files", "manifest", "registry"},
     "assembly": BASE | {"manifest", "registry", "explain", "config", "shorthand", "nesting", "experiment"},
     "picture": RUNNING,
@@ -70,11 +73,13 @@ MAY_IMPORT = {
     "learning": RUNNING | {"learning"},
     "truth": BASE | {"process", "problem", "noise"},
     "budget": RUNNING | {"truth", "budget"},
+    "scaffold": BASE | {"scaffold"},
     "cli": RUNNING
     | {
         "",
         "registry",
         "explain",
+        "citation",
         "config",
         "shorthand",
         "nesting",
@@ -86,6 +91,7 @@ MAY_IMPORT = {
         "cli",
         "testing",
         "convert",
+        "scaffold",
     },
     "__main__": {"cli"},
 }

@@ -51,6 +51,13 @@ CONVERT = (
     "`samplerhub train` wrote.\n\n"
     "Example: samplerhub convert edm-cifar10-32x32-uncond-vp.pkl --trust-pickle"
 )
+NEW_PLUGIN = (
+    "Write a plugin to start from: a distribution with one component, its test, and all that pip needs.\n\n"
+    "The component is a small, real example of its role that passes its tests as it is. NAME is the name of the "
+    "distribution: lower case letters, digits and hyphens. The component is called the same, less a leading "
+    "samplerhub-.\n\n"
+    "Example: samplerhub new-plugin samplerhub-midpoint --role sampler"
+)
 
 
 def _version(wanted: bool) -> None:
@@ -64,6 +71,7 @@ Role = Annotated[str, typer.Argument(metavar="ROLE", help=f"One of {', '.join(RO
 RoleOrAll = Annotated[str | None, typer.Argument(metavar="[ROLE]", help=f"One of {', '.join(ROLES)}; default: all.")]
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="A name from `samplerhub list ROLE`.")]
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="The checkpoint: .pkl, .pt, .pth, .ckpt or .bin.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or its manifest.json.")]
 Out = Annotated[
     Path | None, typer.Option(metavar="FILE.safetensors", help="The file to write (default: beside the source).")
 ]
@@ -72,6 +80,14 @@ Part = Annotated[
     typer.Option(metavar="NAME", help="Which network of the checkpoint (default: ema, else the one that there is)."),
 ]
 Trust = Annotated[bool, typer.Option("--trust-pickle", help="Read a pickle: you trust whoever made it.")]
+PluginName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the distribution and of its folder.")]
+PluginRole = Annotated[str, typer.Option("--role", metavar="ROLE", help=f"One of {', '.join(ROLES)}.")]
+ComponentName = Annotated[
+    str | None, typer.Option("--component", metavar="NAME", help="Name of the component on the command line.")
+]
+Summary = Annotated[str | None, typer.Option(metavar="TEXT", help="What it is, in one sentence.")]
+Author = Annotated[str | None, typer.Option(metavar="TEXT", help="Who has the copyright (default: git's user.name).")]
+Parent = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the folder NAME is made.")]
 Version = Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
 
 
@@ -114,6 +130,30 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
         from samplerhub.cli.listing import role_and_name
 
         check_one(registry, *role_and_name(registry, "check", role, name), as_json)
+
+    @app.command("new-plugin", help=NEW_PLUGIN)
+    def new_plugin(
+        name: PluginName,
+        role: PluginRole = "sampler",
+        component: ComponentName = None,
+        summary: Summary = None,
+        author: Author = None,
+        out: Parent = Path(),
+        as_json: Json = False,
+    ) -> None:
+        from samplerhub.cli.scaffolding import write_plugin
+
+        write_plugin(registry, name, role, component, summary, author, out, as_json)
+
+    @app.command()
+    def cite(run: Run, as_json: Json = False) -> None:
+        """Print the BibTeX of the works that a run's components follow, and of samplerhub.
+
+        Each component names the works that it follows; a work that several follow is printed once.
+        """
+        from samplerhub.cli.citing import cite
+
+        cite(registry, run, as_json)
 
     @app.command()
     def plugins(as_json: Json = False) -> None:
