@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -14,9 +14,11 @@ from torch import Tensor
 
 from samplerhub import process as derived
 from samplerhub.block import Block, BlockStore, make_block
+from samplerhub.blocks import all_blocks
 from samplerhub.capabilities import Budgeted, Chooses, FitsBudget, FitsData, FromTarget, HasShape
 from samplerhub.component import all_parts, kebab, numbered
-from samplerhub.errors import InvalidSetting, Mismatch, NotFinite
+from samplerhub.engine import Engine
+from samplerhub.errors import InvalidSetting, Mismatch
 from samplerhub.manifest import Manifest, MetricRecord, PointRecord, Settings, environment, record
 from samplerhub.measure import Snapshot, check_features, check_needs, check_player, chosen, measure
 from samplerhub.model import cost_of, made_for
@@ -299,23 +301,31 @@ class Experiment:
         parts += [torch.__version__]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def run(self, observe: Callable[[Progress], None] | None = None, store: BlockStore | None = None) -> Result:
+    def run(
+        self,
+        observe: Callable[[Progress], None] | None = None,
+        store: BlockStore | None = None,
+        engine: Engine | None = None,
+    ) -> Result:
         """Make the samples and evaluate the metrics.
 
         Args:
             observe: Called after each step, and before each metric, with how far the run has come.
             store: Where finished blocks are kept and looked for.
+            engine: What makes the blocks; None: this process, one after the other. It changes no sample.
 
         Raises:
             NotFinite: The state became NaN or infinite: says after which step and at which time.
             Mismatch: A store is given, but a component is no record: its blocks could not be told from another's.
+            WorkerLost: What made a block was lost, twice.
         """
         players = (self.process, self.model, self.sampler, self.prior, self.target)
         unrecorded = [type(p).__name__ for p in all_parts(players) if not isinstance(p, BaseModel)]
         if store is not None and unrecorded:
             raise Mismatch(f"a store needs components that are records, which {', '.join(unrecorded)} is not")
         started = time.perf_counter()
-        blocks = list(self._blocks(observe, store))
+        count = -(-self.samples // self._block)
+        blocks = all_blocks(self.run_block, count, self.fingerprint(), observe, store, engine)
         samples = torch.cat([block.samples for block in blocks])
         rho = blocks[0].rho
         seconds = time.perf_counter() - started
@@ -345,22 +355,6 @@ class Experiment:
         at = self.times[list(self._recorded)]
         states = torch.cat(paths, 1)
         return [Snapshot(t, rho, y) for t, rho, y in zip(at.tolist(), derived.rho(self.process, at).tolist(), states)]
-
-    def _blocks(self, observe: Callable[[Progress], None] | None, store: BlockStore | None) -> Iterator[Block]:
-        fingerprint = self.fingerprint()
-        count = -(-self.samples // self._block)
-        for index in range(count):
-            block = store.load(fingerprint, index) if store else None
-            if block is None:
-                report = (lambda done: observe(Progress(int(1000 * (index + done)), 1000 * count))) if observe else None  # noqa: B023
-                try:
-                    block = self.run_block(index, report)
-                except NotFinite as error:
-                    kept = f"; the {index * self._block} samples finished before are kept" if store and index else ""
-                    raise NotFinite(f"{error}{kept}") from error
-                if store:
-                    store.save(fingerprint, index, block)
-            yield block
 
     def run_block(self, index: int, report: Callable[[float], None] | None = None) -> Block:
         """Make the samples of one block; it depends on nothing but the experiment and the index."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import wait
@@ -11,7 +12,7 @@ from typing import TypeVar
 from pydantic import Field
 
 from samplerhub import Component, Outcome
-from samplerhub.errors import WorkerLost
+from samplerhub.errors import Mismatch, WorkerLost
 from samplerhub_engines.worker import Worker
 
 J = TypeVar("J")
@@ -37,13 +38,14 @@ class ProcessEngine(Component):
         """Yield the outcome of each job when it ends; see `samplerhub.Engine`."""
         most = self.workers or cores()
         threads = self.threads or max(1, cores() // most)
+        pickled = _pickled(task)
         coming, lost = ((job, 0) for job in jobs), deque[tuple[J, int]]()
         idle: list[Worker[J, R]] = []
         busy: dict[object, tuple[Worker[J, R], J, int]] = {}
         try:
             while True:
                 while len(busy) < most and (given := lost.popleft() if lost else next(coming, None)):
-                    worker = idle.pop() if idle else Worker(task, threads)
+                    worker = idle.pop() if idle else Worker(pickled, threads)
                     busy[worker.connection] = worker, *given
                     worker.give(given[0])
                 if not busy:
@@ -67,6 +69,16 @@ class ProcessEngine(Component):
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _pickled(task: object) -> bytes:
+    try:
+        return pickle.dumps(task)
+    except Exception as error:
+        raise Mismatch(
+            f"what is executed cannot be sent to another process: {error}; use the engine 'serial', or a function that "
+            "has a name in a module"
+        ) from error
 
 
 def _message(end: str) -> str:

@@ -7,7 +7,6 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -20,9 +19,9 @@ R = TypeVar("R")
 
 
 class Worker(Generic[J, R]):
-    """A spawned process that calls a task; idle when it begins."""
+    """A spawned process that calls a task, which is pickled; idle when it begins."""
 
-    def __init__(self, task: Callable[[J], R], threads: int) -> None:
+    def __init__(self, task: bytes, threads: int) -> None:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, task, threads), daemon=True)
@@ -56,33 +55,36 @@ class Worker(Generic[J, R]):
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def _serve(connection: Connection, task: Callable[[J], R], threads: int) -> None:
+def _serve(connection: Connection, pickled: bytes, threads: int) -> None:
     """Do jobs until the other process has no more, or is no more."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+    task = None
     while True:
         try:
             job = connection.recv()
         except EOFError:
             return
-        connection.send_bytes(_done(task, job))
-
-
-def _done(task: Callable[[J], R], job: J) -> bytes:
-    """Return the value and the error of a job, one of them None, as bytes."""
-    try:
-        return pickle.dumps((task(job), None))
-    except Exception as error:
-        error.add_note("".join(traceback.format_exception(error)))
-        error.__cause__ = error.__context__ = error.__traceback__ = None
         try:
-            pickle.loads(whole := pickle.dumps((None, error)))
-        except Exception:  # an exception with arguments of its own
-            return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
-        return whole
+            task = task or pickle.loads(pickled)
+            ended = pickle.dumps((task(job), None))
+        except Exception as error:
+            ended = _told(error)
+        connection.send_bytes(ended)
+
+
+def _told(error: Exception) -> bytes:
+    """Return an error that can be told elsewhere, with its traceback as a note."""
+    error.add_note("".join(traceback.format_exception(error)))
+    error.__cause__ = error.__context__ = error.__traceback__ = None
+    try:
+        pickle.loads(told := pickle.dumps((None, error)))
+    except Exception:  # it has arguments of its own
+        return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
+    return told
 
 
 def _end_with_parent() -> None:
