@@ -6,6 +6,7 @@ import inspect
 import json
 from typing import TYPE_CHECKING
 
+from samplerhub.citation import items
 from samplerhub.errors import InvalidSetting
 from samplerhub.plugin import ROLES
 from samplerhub.registry import OWN, Registered, Registry, among
@@ -88,4 +89,4 @@ def _line(registered: Registered) -> str:
 def documentation(component: type[BaseModel]) -> tuple[str, list[str]]:
     """Return the docstring up to its references, and the references."""
     text, _, references = (inspect.getdoc(component) or "").partition("\nReferences:\n")
-    return text.strip(), [line.strip() for line in references.splitlines() if line.strip()]
+    return text.strip(), items(references)

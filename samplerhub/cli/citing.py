@@ -1,0 +1,117 @@
+"""The command ``cite``: the works that a run's components follow, as BibTeX."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from samplerhub.citation import Cited, Reference, bibliography, bibtex, reference
+from samplerhub.cli.listing import documentation
+from samplerhub.component import Part, held
+from samplerhub.config import read_manifest
+from samplerhub.errors import InvalidSetting, SamplerhubError, UnusableFile
+from samplerhub.manifest import ComponentRecord, Manifest
+from samplerhub.registry import Registry
+
+
+@dataclass
+class Found:
+    """What the components of a run say of their references."""
+
+    mentions: list[tuple[str, Reference]] = field(default_factory=list)
+    without: list[str] = field(default_factory=list)
+    """Components that name no work."""
+    problems: list[str] = field(default_factory=list)
+    """What could not be found or read, in words."""
+
+
+def cite(registry: Registry, run: Path, as_json: bool) -> None:
+    """Print the BibTeX of what a run used.
+
+    Args:
+        registry: What is installed.
+        run: The folder of a run, or its manifest.
+        as_json: Whether to print JSON.
+    """
+    from samplerhub.cli import render
+
+    manifest = read_manifest(_manifest(run))
+    found = Found()
+    for label, role, component in _used(manifest):
+        _ask(registry, label, role, component, found)
+    works = bibliography(found.mentions)
+    version = manifest.environment.get("samplerhub", "unknown")
+    text = bibtex(works, version)
+    if as_json:
+        facts = {
+            "entries": [_facts(cited) for cited in works],
+            "without_references": found.without,
+            "problems": found.problems,
+            "bibtex": text,
+        }
+        render.machine_readable(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for problem in found.problems:
+        render.note(f"warning: {problem}", "yellow")
+    render.machine_readable(text)
+
+
+def _manifest(run: Path) -> Path:
+    file = run / "manifest.json" if run.is_dir() else run
+    if not file.exists():
+        raise UnusableFile(
+            f"{run} has no manifest.json: name the folder of a finished run, runs/<8 hex>, or its manifest"
+            if run.is_dir()
+            else f"{run} does not exist: name the folder of a run, or its manifest.json"
+        )
+    return file
+
+
+def _used(manifest: Manifest) -> Iterator[tuple[str, str, ComponentRecord]]:
+    """Yield each component of a run: its label, its role, its record."""
+    records = [*manifest.components.items(), *(("metric", record) for record in manifest.metrics.values())]
+    for role, record in records:
+        yield f"{role} {record.name or record.target}", role, record
+
+
+def _ask(registry: Registry, label: str, role: str, record: ComponentRecord, found: Found) -> None:
+    """Add the references of a component, and of its parts."""
+    if record.name is None:
+        found.problems.append(f"{label} was made in Python and has no name: its references are not known")
+        return
+    try:
+        name = registry.spelled(registry.find(role, record.name, prefer=[record.distribution]))
+        component = registry.load(role, name)
+    except SamplerhubError as error:
+        source = f"{record.distribution} {record.version}"
+        found.problems.append(f"{label} is not here ({source}), and its references are not known: {error}")
+        return
+    _, texts = documentation(component)
+    found.without += [] if texts else [label]
+    for text in texts:
+        try:
+            found.mentions.append((label, reference(text)))
+        except InvalidSetting as error:
+            found.problems.append(f"{label}: {error}")
+    marks: Mapping[str, Part] = held(component, Part)
+    for name, part in record.parts.items():
+        if name in marks:
+            _ask(registry, f"{marks[name].role} {part.name or part.target}", marks[name].role, part, found)
+        else:
+            found.problems.append(f"{label} has no part {name!r} any more: its references are not known")
+
+
+def _facts(cited: Cited) -> dict[str, object]:
+    work = cited.reference
+    located = {name: getattr(work, name) for name in ("venue", "arxiv", "doi", "url") if getattr(work, name)}
+    return {
+        "key": cited.key,
+        "components": cited.users,
+        "title": work.title,
+        "authors": list(work.authors),
+        "year": work.year,
+        **located,
+        "bibtex": work.bibtex(cited.key),
+    }
