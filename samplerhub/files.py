@@ -82,11 +82,16 @@ def _read_vector(path: Path) -> list[float]:
         raise UnusableFile(f"{path} holds no vector of numbers: {getattr(error, 'strerror', None) or error}") from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, with a header of strings."""
+def tensor_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> bytes:
+    """Return the content of a safetensors file of tensors, with a header of strings."""
     from safetensors.torch import save
 
-    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(header or {}))
+    return save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(header or {}))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, with a header of strings."""
+    data = tensor_bytes(tensors, header)
     with whole(path) as temporary:
         temporary.write_bytes(data)
 

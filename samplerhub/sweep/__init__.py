@@ -1,0 +1,8 @@
+"""Sweeps: many runs, each in a folder of its own, done by an engine, taken up again where they stopped."""
+
+from samplerhub.sweep.cell import Cell as Cell
+from samplerhub.sweep.cell import Skipped as Skipped
+from samplerhub.sweep.conduct import Conducted as Conducted
+from samplerhub.sweep.conduct import conduct as conduct
+from samplerhub.sweep.store import Kept as Kept
+from samplerhub.sweep.store import Store as Store
