@@ -6,6 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from samplerhub.registry import Registry
 
 GONE = 141
 """Exit code where whoever read the output has gone: that of a command that SIGPIPE ends."""
@@ -25,31 +29,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str]) -> int:
     """Run a command; its imports are in here, so that an interrupt among them is caught like any other."""
-    import typer
+    from samplerhub.errors import SamplerhubError
+    from samplerhub.registry import Registry
+
+    registry = Registry()
+    try:
+        registry = Registry.discover()  # first: other people's plugins are asked while the rest is imported
+        code, message = _dispatch(arguments, registry), ""
+    except SamplerhubError as error:
+        code, message = 2, str(error)
 
     from samplerhub.cli import render
+
+    if registry.failed and arguments[:1] != ["plugins"] and "`samplerhub plugins`" not in message:
+        failed = ", ".join(plugin.called for plugin in registry.failed)
+        render.note(f"plugins that failed, see `samplerhub plugins`: {failed}")
+    if message:
+        render.error(message)
+    return code
+
+
+def _dispatch(arguments: Sequence[str], registry: Registry) -> int:
+    import typer
+
     from samplerhub.cli.app import build_app
     from samplerhub.cli.options import tidy
     from samplerhub.cli.output import Output, ReaderGone
-    from samplerhub.errors import SamplerhubError
-    from samplerhub.registry import Registry
+    from samplerhub.errors import InvalidSetting
 
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve each other where cores are shared
     arguments = tidy(arguments) or ["--help"]
     output = Output(sys.stdout)
     try:
         with redirect_stdout(output):
-            app = build_app(arguments, Registry.discover())
-            code = app(arguments, prog_name="samplerhub", standalone_mode=False) or 0
+            app = build_app(arguments, registry)
+            code: int = app(arguments, prog_name="samplerhub", standalone_mode=False) or 0
             output.flush()
         return code
-    except SamplerhubError as error:
-        message = str(error)
     except typer.TyperException as error:
-        message = error.format_message()
+        raise InvalidSetting(error.format_message()) from error
     except typer.Abort:
         raise KeyboardInterrupt from None
     except ReaderGone:
         return GONE
-    render.error(message)
-    return 2

@@ -43,9 +43,10 @@ def role_and_name(registry: Registry, command: str, role: str, name: str | None 
 
 
 def list_plugins(registry: Registry, as_json: bool) -> None:
-    """Show every plugin, and what is wrong with those that fail."""
+    """Show every plugin, and what is wrong with those that fail; those that take long to import are waited for."""
     from samplerhub.cli import render
 
+    registry.wait()
     if as_json:
         facts = [
             {
@@ -54,6 +55,8 @@ def list_plugins(registry: Registry, as_json: bool) -> None:
                 "version": plugin.version,
                 "components": [{"role": r.entry.role, "name": r.entry.name} for r in plugin.components],
                 "error": plugin.error,
+                "seconds": plugin.seconds,
+                "note": plugin.note,
             }
             for plugin in registry.plugins
         ]
