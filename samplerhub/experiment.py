@@ -395,6 +395,7 @@ class Experiment:
                     quantity=e.quantity,
                     bounds=e.bounds,
                     details=dict(e.details),
+                    better=e.better,
                     curve=[PointRecord(**asdict(point)) for point in e.curve],
                 )
                 for name, e in estimates.items()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -53,6 +54,7 @@ class MetricRecord(BaseModel):
     quantity: str = ""
     bounds: str = ""
     details: dict[str, float | str] = {}
+    better: Literal["smaller", "larger"] = "smaller"
     curve: list[PointRecord] = []
 
 

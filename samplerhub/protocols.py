@@ -87,6 +87,8 @@ class Estimate:
     """What else is worth knowing: the method, the bias that was removed, the sizes."""
     curve_of: str = ""
     """What the curve shows, with its units, where it is not the figure itself."""
+    better: Literal["smaller", "larger"] = "smaller"
+    """Which of two figures is the better one, where samplers are compared."""
 
 
 class Evidence(Protocol):

@@ -57,7 +57,7 @@ class NeighbourBalls(Component):
         share = min(max(value, 1 / (2 * n)), 1 - 1 / (2 * n))
         stderr = math.sqrt(max(float(np.mean(variances)), share * (1 - share) / n))
         details: dict[str, float | str] = {"samples": len(x), "features": evidence.embedding}
-        return Estimate(value, stderr, details=details)
+        return Estimate(value, stderr, details=details, better="larger")
 
 
 @dataclass(frozen=True, slots=True)
