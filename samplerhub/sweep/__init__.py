@@ -6,3 +6,6 @@ from samplerhub.sweep.conduct import Conducted as Conducted
 from samplerhub.sweep.conduct import conduct as conduct
 from samplerhub.sweep.store import Kept as Kept
 from samplerhub.sweep.store import Store as Store
+from samplerhub.sweep.table import Group as Group
+from samplerhub.sweep.table import groups as groups
+from samplerhub.sweep.table import ranking as ranking
