@@ -19,7 +19,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from io import StringIO
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TextIO
 
 import pluggy
 
@@ -209,6 +209,12 @@ def serve() -> None:
     os.dup2(2, 1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
+    with suppress(OSError):  # a plugin closed what it did not open
+        _answer_all(questions, answers, printed)
+    os._exit(1)
+
+
+def _answer_all(questions: SimpleQueue[dict[str, Any]], answers: TextIO, printed: int) -> None:
     while True:
         question = Question(**questions.get())
         before = os.fstat(printed).st_size

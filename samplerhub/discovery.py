@@ -14,12 +14,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from samplerhub.answer import Answer, Question, answer, raise_broken
 from samplerhub.plugin import Entry
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 GROUP: Final = "samplerhub"
 OWN: Final = "samplerhub"
@@ -167,27 +171,34 @@ class _Elsewhere:
 
     def _work(self) -> None:
         """Ask until nobody is left to be asked; a process that a plugin ends is followed by another one."""
-        import subprocess
+        from subprocess import PIPE, Popen
         from tempfile import TemporaryFile
 
         command = [sys.executable, "-c", PROGRAM, *sys.path]
         while self._todo:
-            with (
-                TemporaryFile() as printed,
-                subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=printed, text=True, encoding="utf-8"
-                ) as process,
-            ):
-                assert process.stdin is not None
-                assert process.stdout is not None
+            try:
+                with TemporaryFile() as printed, Popen(command, stdin=PIPE, stdout=PIPE, stderr=printed) as process:
+                    self._ask(process)
+            except OSError as error:
                 while question := self._next():
-                    process.stdin.write(json.dumps(asdict(question)) + "\n")
-                    process.stdin.flush()
-                    line = process.stdout.readline()
-                    self._answered(question, _read(line) if line else _ended(process.wait()))
-                    if not line:
-                        break
-                process.stdin.close()
+                    self._answered(question, Answer(error=f"cannot be asked, for no process can be started: {error}"))
+
+    def _ask(self, process: Popen[bytes]) -> None:
+        """Ask until nobody is left to be asked or the process has ended."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        while question := self._next():
+            try:
+                process.stdin.write(json.dumps(asdict(question)).encode() + b"\n")
+                process.stdin.flush()
+                given = _read(process.stdout.readline())
+            except (OSError, ValueError):
+                with suppress(OSError):  # the process has ended, or is ended by this
+                    process.stdin.close()
+                self._answered(question, Answer(error=f"ends the process that imports it (code {process.wait()})"))
+                return
+            self._answered(question, given)
+        process.stdin.close()
 
     def _next(self) -> Question | None:
         with self._changed:
@@ -204,18 +215,18 @@ class _Elsewhere:
             self._changed.notify_all()
 
 
-def _read(line: str) -> Answer:
-    """Return an answer from its JSON."""
+def _read(line: bytes) -> Answer:
+    """Return an answer from its JSON.
+
+    Raises:
+        ValueError: It is none, as where the process has ended.
+    """
     facts = json.loads(line)
     entries = (
         Entry(**{**entry, "aliases": tuple(entry["aliases"]), "files": tuple(map(tuple, entry["files"]))})
         for entry in facts.pop("entries")
     )
     return Answer(**facts, entries=tuple(entries))
-
-
-def _ended(code: int) -> Answer:
-    return Answer(error=f"ends the process that imports it (exit code {code})")
 
 
 def _installed() -> Iterator[Point]:

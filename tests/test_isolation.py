@@ -14,7 +14,7 @@ WRONG = {
     "import-error": ("import no_such_module", "fails on import: ModuleNotFoundError: No module named 'no_such_module'"),
     "syntax": ("def (", "fails on import: SyntaxError"),
     "exits": ("import sys; sys.exit(3)", "fails on import: SystemExit: 3"),
-    "exits-at-once": ("import os; os._exit(3)", "ends the process that imports it (exit code 3)"),
+    "exits-at-once": ("import os; os._exit(3)", "ends the process that imports it (code 3)"),
     "crashes": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ends the process that imports it"),
     "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     "misspelt": (HEAD + "@hookimpl\ndef samplerhub_entrys(): return []", "unknown hook 'samplerhub_entrys'"),
@@ -30,6 +30,7 @@ WRONG = {
     "not-names": (HOOK + "return [Entry('sampler', 'x', 'm:C', 'X.', aliases='deis')]", "aliases are a tuple"),
     "not-pairs": (HOOK + "return [Entry('sampler', 'x', 'm:C', 'X.', files=('.pt',))]", "files a tuple of pairs"),
     "gone": (entries("'sampler', 'gone', 'gone.deep.er:C', 'G.'"), "there is no module 'gone.deep'"),
+    "leaves": ("import os; os.closerange(3, 99)", "ends the process that imports it"),
     "closes": ("import sys, os; sys.stdout.close(); os.close(1); os.close(2); raise ValueError('shut')", "shut"),
 }
 """Plugins with something wrong, each with what is said of it."""
