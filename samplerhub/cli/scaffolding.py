@@ -6,9 +6,13 @@ import json
 import shlex
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from samplerhub.errors import InvalidSetting
 from samplerhub.registry import Registry
+
+if TYPE_CHECKING:
+    from samplerhub.scaffold import Names
 
 
 def write_plugin(
@@ -32,14 +36,9 @@ def write_plugin(
     from samplerhub.scaffold import EXAMPLES, named, write
     from samplerhub.scaffold import render as rendered
 
-    offered = registry.entries(role)
+    registry.entries(role)  # says which roles there are, before anything is said of names
     names = named(distribution, role, component, summary, author or _git_author())
-    for one in offered:
-        if names.component in (one.entry.name, *one.entry.aliases):
-            raise InvalidSetting(
-                f"a {role} named {names.component!r} is installed already, that of {one.source}; choose another "
-                "NAME, or name the component otherwise with --component"
-            )
+    _check_new(registry, names)
     files, folder = rendered(names), out / distribution
     write(files, folder)
 
@@ -66,6 +65,17 @@ def write_plugin(
     render.lines(
         ["", f"The example is real: make it yours in {render.shown(folder)}/{names.package}/{names.module}.py."]
     )
+
+
+def _check_new(registry: Registry, names: Names) -> None:
+    """Refuse a name that an installed component has; a trainer comes with a model of the same name."""
+    for role in (names.role, *(["model"] if names.role == "trainer" else [])):
+        for one in registry.entries(role):
+            if names.component in (one.entry.name, *one.entry.aliases):
+                raise InvalidSetting(
+                    f"a {role} named {names.component!r} is installed already, that of {one.source}; choose another "
+                    "NAME, or name the component otherwise with --component"
+                )
 
 
 def _git_author() -> str | None:

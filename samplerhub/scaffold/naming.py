@@ -14,7 +14,7 @@ from samplerhub.scaffold.examples import EXAMPLES
 PREFIX: Final = "samplerhub-"
 """What a distribution may be called by, and its component is not."""
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-LONGEST: Final = {"name": 40, "component": 30, "summary": 100}
+LONGEST: Final = {"name": 36, "component": 27, "summary": 100}
 """So many characters, and the generated lines stay short enough to be read."""
 
 
@@ -65,7 +65,7 @@ def named(
                 f"NAME {distribution!r} leaves {component!r} for the component, which does not start with a letter; "
                 "name the component with --component"
             )
-    _check_name("--component", component, LONGEST["component"])
+    _check_name("component", component, LONGEST["component"])
     summary = EXAMPLES[role].summary if summary is None else summary.strip()
     author = f"The {distribution} authors" if author is None else author.strip()
     _check_summary(summary)
@@ -91,8 +91,9 @@ def _check_name(what: str, name: str, longest: int) -> None:
             f"{what} {name!r}: lower case letters, digits and single hyphens between them are allowed, and a letter "
             f"comes first{_better(name)}"
         )
+    instead = "" if what == "NAME" else ": name it with --component"
     if len(name) > longest:
-        raise InvalidSetting(f"{what} {name!r} has {len(name)} characters; at most {longest} are allowed")
+        raise InvalidSetting(f"{what} {name!r} has {len(name)} characters; at most {longest} are allowed{instead}")
 
 
 def _better(name: str) -> str:
