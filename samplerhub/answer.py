@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from importlib.util import find_spec
 from io import StringIO
+from pkgutil import resolve_name
 from queue import SimpleQueue
 from typing import Any, TextIO
 
@@ -38,7 +38,7 @@ class Question:
 
     name: str
     module: str
-    """What its entry point names."""
+    """What its entry point names: a module, or something in one after a colon."""
     requires: tuple[str, ...] = ()
     """What its distribution requires, as its metadata say."""
 
@@ -85,7 +85,7 @@ def _asked(question: Question) -> object:
     manager = pluggy.PluginManager("samplerhub")
     manager.add_hookspecs(hooks)
     with confined("fails on import"):
-        module = metadata.EntryPoint(question.name, question.module, "samplerhub").load()
+        module = resolve_name(question.module)
     with confined("cannot be registered"):
         manager.register(module, question.name)
         manager.check_pending()
@@ -100,6 +100,8 @@ def _refuse_unmet(requires: Sequence[str]) -> None:
     """Raise where the samplerhub that is installed is not one that the plugin's distribution asks for."""
     if not any(re.match(r"samplerhub\s*[^\w\s.-]", line, re.IGNORECASE) for line in requires):
         return
+    from importlib import metadata
+
     from packaging.requirements import InvalidRequirement, Requirement
 
     installed = metadata.version("samplerhub")

@@ -29,9 +29,9 @@ GROUP: Final = "samplerhub"
 OWN: Final = "samplerhub"
 """The distribution whose defaults come before any other's."""
 PATIENCE: Final = 2.0
-"""Seconds that a command waits for all plugins together."""
+"""Seconds without an answer from any plugin after which a command goes on without those that are left."""
 LONG: Final = 30.0
-"""Seconds that a command waits which cannot go on without."""
+"""The same for a command that cannot go on without."""
 STALL: Final = 0.5
 """Seconds after which the plugins behind a slow one are asked in another process."""
 PROGRAM: Final = "import sys; sys.path[:], sys.argv[1:] = sys.argv[1:], []; import samplerhub.answer as a; a.serve()"
@@ -122,7 +122,7 @@ class Discovery:
         ]
 
     def records(self, patience: float = PATIENCE) -> tuple[PluginRecord, ...]:
-        """Return a record of each plugin; whoever has not answered that many seconds after being asked is left out."""
+        """Return a record of each plugin; of those that stay silent for that many seconds, one that says so."""
         answers = self._away.answers(patience)
         known = (self._fixed.get(p) or p.record(answers[p.question]) for p in self._points)
         return (*known, *self._unknown)
@@ -142,7 +142,7 @@ class _Elsewhere:
         self._asked: dict[Question, float] = {}
         self._answers: dict[Question, Answer] = {}
         self._changed = threading.Condition()
-        self._began = self._moved = time.monotonic()
+        self._heard = self._started = time.monotonic()
         if questions:
             self._start()
 
@@ -151,22 +151,21 @@ class _Elsewhere:
         return len(self._answers) < len(self._questions)
 
     def answers(self, patience: float) -> dict[Question, Answer]:
-        """Return an answer to each question; after `patience` seconds since the start, what there is."""
+        """Return an answer to each question; after `patience` seconds without any, what there is."""
         with self._changed:
-            while self.pending and (left := self._began + patience - time.monotonic()) > 0:
-                stalled = self._moved + STALL - time.monotonic()
-                if self._todo and stalled <= 0:
+            while self.pending and (left := self._heard + patience - time.monotonic()) > 0:
+                if self._todo and max(self._heard, self._started) + STALL <= time.monotonic():
                     self._start()
-                self._changed.wait(min(left, stalled) if self._todo and stalled > 0 else left)
+                self._changed.wait(min(left, STALL))
             return {q: self._answers.get(q) or self._unanswered(q) for q in self._questions}
 
     def _unanswered(self, question: Question) -> Answer:
-        seconds = time.monotonic() - self._asked.get(question, self._began)
+        seconds = time.monotonic() - self._asked.get(question, self._started)
         hint = "a plugin should import only samplerhub.plugin; a component is imported when it is used"
         return Answer(error=f"still importing after {seconds:.0f} s; {hint}", seconds=seconds)
 
     def _start(self) -> None:
-        self._moved = time.monotonic()
+        self._started = time.monotonic()
         threading.Thread(target=self._work, name="samplerhub plugins", daemon=True).start()
 
     def _work(self) -> None:
@@ -211,7 +210,7 @@ class _Elsewhere:
     def _answered(self, question: Question, given: Answer) -> None:
         with self._changed:
             self._answers[question] = given
-            self._moved = time.monotonic()
+            self._heard = time.monotonic()
             self._changed.notify_all()
 
 
@@ -235,7 +234,8 @@ def _installed() -> Iterator[Point]:
     for point in sorted(found, key=lambda point: (_source(point), point.name)):
         distribution, version = _source(point)
         requires = () if distribution == OWN or point.dist is None else tuple(point.dist.requires or ())
-        yield Point(Question(point.name, point.value, requires), distribution, version)
+        module = f"{point.module}:{point.attr}" if point.attr else point.module
+        yield Point(Question(point.name, module, requires), distribution, version)
 
 
 def _source(point: metadata.EntryPoint) -> tuple[str, str]:
