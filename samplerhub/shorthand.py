@@ -1,4 +1,8 @@
-"""Short forms of a run, written out: a file in place of a component that reads it, ``fd-pca`` for ``fd`` of ``pca``."""
+"""Short forms of a run, written out.
+
+A file stands for a component that reads it, ``fd-pca`` for ``fd`` of ``pca``, and another name that several metrics of
+one plugin share for all of them: ``precision-recall`` for ``precision`` and ``recall``.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +28,23 @@ def written_out(config: RunConfig, registry: Registry) -> RunConfig:
                     "a run has features of one kind; measure the others in a second run"
                 )
             metric, features = metric.model_copy(update={"name": base}), features.model_copy(update={"name": embedding})
-        metrics.append(metric)
+        metrics += [metric.model_copy(update={"name": name}) for name in together(registry, metric.name)]
     if features != Choice():
         components["features"] = features
     return config.model_copy(update={"components": components, "metrics": tuple(metrics) or config.metrics})
 
 
+def together(registry: Registry, metric: str | None) -> list[str | None]:
+    """Return the metrics that a name means: those of one plugin that share it as another name, else the name itself."""
+    source, _, plain = str(metric).rpartition(":")
+    of_source = [r for r in registry.entries("metric") if source in ("", r.plugin, r.distribution)]
+    meant = [r for r in of_source if plain in (r.entry.name, *r.entry.aliases)]
+    shared = all(plain in r.entry.aliases for r in meant) and len({(r.distribution, r.plugin) for r in meant}) == 1
+    return [registry.spelled(r) for r in meant] if shared and len(meant) > 1 else [metric]
+
+
 def _has(registry: Registry, role: str, name: str | None) -> bool:
-    return any(registered.entry.name == name for registered in registry.entries(role))
+    return any(name in (registered.entry.name, *registered.entry.aliases) for registered in registry.entries(role))
 
 
 def read_from_file(role: str, choice: Choice, registry: Registry) -> Choice:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 from distributions import write_distribution
 
 from samplerhub.cli import main
@@ -215,6 +216,21 @@ def test_training_writes_weights_that_a_run_reads(capsys: pytest.CaptureFixture[
         (["--sampler.ordr", "2"], "no option --sampler.ordr; did you mean '--sampler.order'?"),
         (["--grid.power", "2"], "no option --grid.power; did you mean '--grid.exponent'? there are --grid.exponent"),
         (["--model", "network", "--weights", "1"], "--weights is ambiguous: write --target.weights or --model.weights"),
+        (
+            ["--metric", "kl", "--metric", "kl-histogram", "--metric.direction", "reverse"],
+            "--metric.direction is ambiguous: write --metric.kl.direction or --metric.kl-histogram.direction",
+        ),
+        (
+            ["--metric", "kl", "--metric", "fd", "--kl.direktion", "reverse"],
+            "no option --kl.direktion; did you mean '--kl.direction'? there are --kl.direction",
+        ),
+        (
+            ["--metric", "kl", "--metric", "fd", "--metric.bins", "9"],
+            "no option --metric.bins; there are --metric.kl.dir",
+        ),
+        (["--heun.churn", "1"], "no option --heun.churn; options depend on the chosen components; with options are "),
+        (["--deis.order", "9"], "--sampler.order: 9 is not allowed: at most 4"),
+        (["--deis.order"], "--deis.order needs a value"),
         (["--quite", "--seed", "1"], "no option --quite; did you mean '--quiet'?"),
         (["--means", "x"], "--target.means"),
         (["--rtol", "1e-3"], "no option --rtol; options depend on the chosen components; with options are process edm"),
@@ -476,7 +492,105 @@ def test_a_bare_option_that_two_components_have_is_ambiguous() -> None:
     with pytest.raises(InvalidSetting, match=r"--word is ambiguous: write --grid\.word or --sampler\.word"):
         options.check(scan(["--word", "x"]))
     options.check(scan(["--grid.word", "x", "--steps", "3"]))
-    assert options.choice({"grid__word": "x"}, "grid").fields == {"word": "x"}
+    given = scan(["--grid.word", "y", "--steps", "3", "--grid.word", "x"])
+    assert options.choice(options.texts(given), "grid").fields == {"word": "x"}
+    assert options.choice(options.texts(given), "sampler").fields == {}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "spelling"),
+    [
+        (["kl-histogram"], "--metric.bins"),
+        (["kl-histogram"], "--metric.kl-histogram.bins"),
+        (["kl-histogram"], "--kl-histogram.bins"),
+        (["kl-histogram"], "--bins"),
+        (["kl", "kl-histogram"], "--metric.kl-histogram.bins"),
+        (["kl", "kl-histogram"], "--kl_histogram.bins"),
+        (["kl", "kl-histogram"], "--metric.bins"),
+        (["kl", "kl-histogram"], "--bins"),
+        (["samplerhub:kl-histogram", "kl"], "--kl-histogram.bins"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "+".join(value),
+)
+def test_a_metric_is_meant_by_role_or_name_or_both(
+    metrics: list[str], spelling: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = [word for name in metrics for word in ("--metric", name)]
+    manifest = json.loads(output(capsys, *RUN, "--json", *chosen, spelling, "30"))["manifest"]
+    assert manifest["metrics"]["kl-histogram"]["fields"]["bins"] == 30
+
+
+def test_any_component_is_meant_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--mixture.means", "-1,2", "--sampler", "deis", "--deis.order", "2", "--sampler.deis.churn=0.1"]
+    components = json.loads(output(capsys, *RUN, "--json", *arguments))["manifest"]["components"]
+    assert (components["sampler"]["fields"]["order"], components["sampler"]["fields"]["churn"]) == (2, 0.1)
+    assert components["target"]["fields"]["means"] == [[-1.0], [2.0]]
+
+    arguments = ["--model", "perturbed", "--perturbed.noise", "0.2", "--perturbed.base", "mixed", "--mixed.rho", "3"]
+    model = json.loads(output(capsys, *RUN, "--json", *arguments))["manifest"]["components"]["model"]
+    assert (model["fields"]["noise"], model["parts"]["base"]["fields"]["rho"]) == (0.2, 3)
+
+
+def test_the_spelling_that_stands_last_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    for last in (["--order", "1", "--deis.order", "2"], ["--deis.order", "1", "--sampler.order", "2"]):
+        arguments = [*RUN, "--sampler", "deis", "--json", *last]
+        assert json.loads(output(capsys, *arguments))["manifest"]["components"]["sampler"]["fields"]["order"] == 2
+        other = [*arguments[:-4], *last[2:], *last[:2]]
+        assert json.loads(output(capsys, *other))["manifest"]["components"]["sampler"]["fields"]["order"] == 1
+
+
+def test_metrics_of_one_kind_are_told_apart_by_their_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    twice = [*RUN, "--json", "--metric", "kl", "--metric", "kl"]
+    metrics = json.loads(output(capsys, *twice, "--kl-2.direction", "reverse"))["manifest"]["metrics"]
+    assert [metric["fields"]["direction"] for metric in metrics.values()] == ["forward", "reverse"]
+    metrics = json.loads(output(capsys, *twice, "--kl.direction", "reverse"))["manifest"]["metrics"]
+    assert [metric["fields"]["direction"] for metric in metrics.values()] == ["reverse", "forward"]
+
+
+def test_a_name_that_two_metrics_share_means_both(capsys: pytest.CaptureFixture[str]) -> None:
+    def figures(*arguments: str) -> dict[str, int]:
+        metrics = json.loads(output(capsys, *RUN, "--json", *arguments))["manifest"]["metrics"]
+        return {name: record["fields"]["k"] for name, record in metrics.items()}
+
+    assert figures("--metric", "precision-recall") == {"precision": 3, "recall": 3}
+    assert figures("--metric", "density-coverage-pca", "--target", "digits", "--model", "empirical") == {
+        "coverage-pca": 5, "density-pca": 5,
+    }  # fmt: skip
+    assert figures("--metric", "precision-recall", "--recall.k", "4") == {"precision": 3, "recall": 4}
+    assert figures("--metric", "precision-recall", "--precision-recall.k", "4") == {"precision": 4, "recall": 4}
+    Path("both.toml").write_text('metric = {name = "precision-recall", k = 2}\n')
+    assert figures("both.toml") == {"precision": 2, "recall": 2}
+    assert (
+        "--k is ambiguous: write --metric.precision.k or --metric.recall.k or --metric.precision-recall.k for all "
+        in (refusal(capsys, *RUN, "--metric", "precision-recall", "--k", "4"))
+    )
+    assert "write precision or recall" in refusal(capsys, "show", "metric", "precision-recall")
+
+
+def test_the_help_shows_one_spelling_of_each_field(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "run", "--sampler", "deis", "--metric", "kl", "--metric", "kl-histogram", "--help")
+    assert text.count("--sampler.order") == text.count("--metric.kl-histogram.bins") == 1
+    for hidden in ("--deis.order", "--kl-histogram.bins", "--metric.bins", "--order"):
+        assert f" {hidden} " not in text
+
+
+def test_a_command_with_the_options_of_a_run_is_a_function_of_a_line() -> None:
+    from samplerhub.cli.command import Line, command
+    from samplerhub.cli.settings import Quiet, run_without
+
+    seen = []
+
+    def sweep(line: Line, quiet: Quiet = False) -> None:
+        seen.append((line.config, quiet))
+
+    arguments = ["--target", "mixture", "--steps", "7", "--deis.order", "2", "--quiet"]
+    app = typer.Typer()
+    app.command()(command(sweep, arguments, Registry.discover(), shared=run_without("nfe")))
+    app(arguments, standalone_mode=False)
+    ((config, quiet),) = seen
+    assert (config.steps, config.components["sampler"].fields, quiet) == (7, {"order": "2"}, True)
+    with pytest.raises(typer.TyperException, match="No such option: --nfe"):
+        app([*arguments, "--nfe", "3"], standalone_mode=False)
 
 
 @pytest.mark.parametrize(("value", "stderr", "text"), [

@@ -114,12 +114,14 @@ def samplerhub_entries() -> list[Entry]:
             "coverage",
             "samplerhub_metrics.density_coverage:Coverage",
             "Share of the target's neighbourhoods that hold a generated sample: variety.",
+            aliases=("density-coverage",),
         ),
         Entry(
             "metric",
             "density",
             "samplerhub_metrics.density_coverage:Density",
             "Number of the target's neighbourhoods that a generated sample is in, over its expectation: fidelity.",
+            aliases=("density-coverage",),
         ),
         Entry(
             "metric",
@@ -150,12 +152,14 @@ def samplerhub_entries() -> list[Entry]:
             "precision",
             "samplerhub_metrics.precision_recall:Precision",
             "Share of generated samples that lie where the target lives: fidelity.",
+            aliases=("precision-recall",),
         ),
         Entry(
             "metric",
             "recall",
             "samplerhub_metrics.precision_recall:Recall",
             "Share of the target's samples that lie where generated samples live: variety.",
+            aliases=("precision-recall",),
         ),
         Entry(
             "metric",

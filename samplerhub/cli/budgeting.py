@@ -7,32 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from samplerhub.assembly import assemble, complete
-from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
-from samplerhub.cli.running import RUN_OPTIONS, with_options
-from samplerhub.cli.selection import select_for_run
-from samplerhub.cli.settings import (
-    Batch,
-    Device,
-    Dtype,
-    File,
-    Json,
-    Nfe,
-    Quiet,
-    RhoMax,
-    RhoMin,
-    Samples,
-    Seed,
-    Source,
-    Steps,
-    TMax,
-    TMin,
-)
-from samplerhub.config import RUN_ROLES, RunConfig
+from samplerhub.cli.command import Line, command
+from samplerhub.cli.settings import Json, Quiet, run_without
 from samplerhub.registry import Registry
 
 if TYPE_CHECKING:
@@ -40,64 +21,36 @@ if TYPE_CHECKING:
 
 SAMPLES = 20_000
 """At most so many samples a run where the user does not say."""
-OPTIONS = (*RUN_OPTIONS, "--fine", "--repeats")
+Fine = Annotated[int, typer.Option(metavar="K", min=2, help="The exact grid has K times the steps.")]
+Repeats = Annotated[
+    int, typer.Option(metavar="R", min=2, help="Seeds over which a metric that has a standard error is averaged.")
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")]
 
 
 def budget_command(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
     """Return the command with the options of the components that the arguments choose."""
-    given = scan(arguments)
-    selection = select_for_run(given, registry)
-    fields = FieldOptions(selection.chosen, reserved=(*(f"--{role}" for role in (*RUN_ROLES, "metric")), *OPTIONS))
-    if not given.help:
-        fields.check(given)
-
-    def budget(
-        file: File = None,
-        source: Source = None,
-        samples: Samples = None,
-        steps: Steps = None,
-        nfe: Nfe = None,
-        seed: Seed = None,
-        dtype: Dtype = None,
-        device: Device = None,
-        batch: Batch = None,
-        t_max: TMax = None,
-        rho_max: RhoMax = None,
-        t_min: TMin = None,
-        rho_min: RhoMin = None,
-        fine: Annotated[int, typer.Option(metavar="K", min=2, help="The exact grid has K times the steps.")] = 8,
-        repeats: Annotated[
-            int,
-            typer.Option(metavar="R", min=2, help="Seeds over which a metric that has a standard error is averaged."),
-        ] = 5,
-        out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")] = Path("budget"),
-        as_json: Json = False,
-        quiet: Quiet = False,
-        **options: Any,
-    ) -> None:
-        settings = {
-            "samples": samples, "steps": steps, "nfe": nfe, "seed": seed,
-            "dtype": dtype, "device": device, "batch": batch,
-            "t_max": t_max, "rho_max": rho_max, "t_min": t_min, "rho_min": rho_min,
-        }  # fmt: skip
-        config = with_options(selection, fields, options, settings)
-        _budget(config, registry, fine, repeats, out, as_json, quiet)
-
-    roles = [role_parameter(role, registry, "as the target suggests") for role in (*RUN_ROLES, "metric")]
-    return extended(budget, [*roles, *fields.parameters()])
+    return command(budget, arguments, registry, shared=run_without("block", "path"))
 
 
-def _budget(
-    config: RunConfig, registry: Registry, fine: int, repeats: int, out: Path, as_json: bool, quiet: bool
+def budget(
+    line: Line,
+    fine: Fine = 8,
+    repeats: Repeats = 5,
+    out: Out = Path("budget"),
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
+    """Attribute the figure of a run to its start, its score and its grid."""
     from samplerhub.budget import advise, measure_budget
     from samplerhub.budget.folder import BudgetFolder
     from samplerhub.cli import render
 
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
-        full = complete(config, registry)
+        config = line.config
+        full = complete(config, line.registry)
         samples = min(SAMPLES, full.samples or SAMPLES) if config.samples is None else config.samples
-        experiment = assemble(full.model_copy(update={"samples": samples}), registry)
+        experiment = assemble(full.model_copy(update={"samples": samples}), line.registry)
         folder = BudgetFolder(out)
         try:
             with render.progress("budget", quiet) as observe:
@@ -112,8 +65,8 @@ def _budget(
     if as_json:
         render.machine_readable(json.dumps({**report, "files": {what: str(file) for what, file in files.items()}}))
         return
-    for line in budget.missing:
-        render.note(line, "yellow")
+    for missing in budget.missing:
+        render.note(missing, "yellow")
     render.columns(("prior", "score", "grid", budget.metric), _rows(budget))
     render.lines([""])
     render.bars([(part, share.value, render.measured(share.value, share.stderr)) for part, share in _shares(budget)])

@@ -1,21 +1,19 @@
-"""The chosen components as options: a pure scan of the arguments, then a typer option for each field."""
+"""The chosen components as options: a pure scan of the arguments, and what each spelling of a field means."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
 
-import typer
 from pydantic import BaseModel, JsonValue
 
 from samplerhub.cli.fields import described, value_of
 from samplerhub.component import Imported, Part, held
 from samplerhub.config import Choice, part_of
-from samplerhub.errors import InvalidSetting, UnknownComponent
+from samplerhub.errors import InvalidSetting
+from samplerhub.explain import option as spelled
 from samplerhub.plugin import ROLES
-from samplerhub.registry import Registry, among, did_you_mean
+from samplerhub.registry import among, did_you_mean
 
 FLAGS = ("--json", "--quiet", "--help")
 
@@ -43,6 +41,10 @@ class Scan:
     def last(self, option: str) -> str | None:
         """Return the value given to an option last."""
         return next(reversed(self.values(option)), None)
+
+    def within(self, where: str) -> Scan:
+        """Return the options that begin with certain words, ``target``."""
+        return Scan(tuple(o for o in self.options if o[0].startswith(f"--{where}.")), (), self.help)
 
 
 def tidy(arguments: Iterable[str]) -> list[str]:
@@ -82,6 +84,10 @@ class Chosen:
     prefix: str
     parts: Mapping[str, str] = field(default_factory=dict)
     """Names of the components that are its defaults, by field."""
+    words: tuple[str, ...] = ()
+    """Other words that may stand before its fields: ``deis``, ``sampler.deis``."""
+    together: tuple[str, ...] = ()
+    """Words that mean it and others at once: ``precision-recall``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +96,6 @@ class FieldOption:
 
     chosen: Chosen
     field: str
-
-    @property
-    def bare(self) -> str:
-        """The short form, ``--order``."""
-        return f"--{self.field.replace('_', '-')}"
 
     @property
     def part(self) -> bool:
@@ -109,55 +110,65 @@ class FieldOption:
     @property
     def long(self) -> str:
         """The full form, ``--sampler.order``."""
-        return f"--{self.chosen.prefix}.{self.field.replace('_', '-')}"
+        return spelled(self.chosen.prefix, self.field)
 
     @property
-    def parameter(self) -> str:
-        """Its name as an argument of the command."""
-        return f"{self.chosen.prefix}.{self.field}".replace(".", "__").replace("-", "_")
+    def spellings(self) -> Iterator[tuple[str, str]]:
+        """All forms, the full one first and ``--order`` last, each with the words that tell whose field is meant."""
+        for where in (self.chosen.prefix, *self.chosen.words):
+            yield spelled(where, self.field), self.chosen.prefix
+        for where in self.chosen.together:
+            yield spelled(where, self.field), where
+        yield f"--{self.field.replace('_', '-')}", self.chosen.prefix
 
 
 class FieldOptions:
-    """The options of the chosen components: always the long form, the bare one where only one of them has the field."""
+    """The options of the chosen components: the full form, and every shorter one that only one of them answers to."""
 
     def __init__(self, chosen: Sequence[Chosen], reserved: Iterable[str] = ()) -> None:
         self.options = [FieldOption(one, field) for one in chosen for field in described(one.component)]
         self._reserved = {*reserved, *(f"--{role}" for role in ROLES)}
-        self._owners: dict[str, list[FieldOption]] = {}
-        for option in self.options:
-            if option.bare not in self._reserved:
-                self._owners.setdefault(option.bare, []).append(option)
+        taken = self._reserved | {option.long for option in self.options}
+        self._meant: dict[str, dict[str, list[FieldOption]]] = {}
+        for one in self.options:
+            for spelling, whose in one.spellings:
+                if spelling == one.long or spelling not in taken:
+                    self._meant.setdefault(spelling, {}).setdefault(whose, []).append(one)
 
     @property
-    def _bare(self) -> list[FieldOption]:
-        """The options whose bare form is no one else's."""
-        return [owners[0] for owners in self._owners.values() if len(owners) == 1]
+    def short(self) -> list[str]:
+        """The spellings besides the full ones that mean something."""
+        full = {option.long for option in self.options}
+        return [name for name in self._meant if name not in full and self.meant(name)]
+
+    def meant(self, spelling: str) -> list[FieldOption]:
+        """Return the options that a spelling sets; none where it is unknown or ambiguous."""
+        meanings = list(self._meant.get(spelling, {}).values())
+        return meanings[0] if len(meanings) == 1 else []
+
+    def full(self, spelling: str) -> str:
+        """Return the full form of a spelling; the spelling itself where it means no field."""
+        return next((option.long for option in self.meant(spelling)), spelling)
 
     def check(self, given: Scan) -> None:
         """Raise `InvalidSetting` for an option that is ambiguous, or that none of the chosen components has."""
-        known = self._reserved | {option.long for option in self.options} | self._owners.keys()
         for name, value in given.options:
-            owners = self._owners.get(name, [])
-            if len(owners) > 1:
-                raise InvalidSetting(f"{name} is ambiguous: write {' or '.join(option.long for option in owners)}")
-            if name not in known:
-                raise InvalidSetting(self._unknown(name, known))
+            if len(self._meant.get(name, {})) > 1:
+                raise InvalidSetting(self._ambiguous(name))
+            if name not in self._meant and name not in self._reserved:
+                raise InvalidSetting(self._unknown(name, self._reserved | self._meant.keys()))
             if value is None:
                 raise InvalidSetting(f"{name} needs a value")
 
-    def parameters(self) -> list[inspect.Parameter]:
-        """Return the options as parameters for typer, a help panel for each component."""
-        short = [
-            parameter(f"bare__{option.parameter}", str | None, typer.Option(option.bare, hidden=True))
-            for option in self._bare
-        ]
-        return [*map(self._parameter, self.options), *short]
+    def texts(self, given: Scan) -> dict[str, str]:
+        """Return what is given for the fields, by the full forms; the last one given counts."""
+        return {option.long: text for name, text in given.options if text is not None for option in self.meant(name)}
 
-    def choice(self, values: Mapping[str, Any], prefix: str, name: str | None = None) -> Choice:
+    def choice(self, texts: Mapping[str, str], prefix: str, name: str | None = None) -> Choice:
         """Return what was given for the fields of one component, and for those of its parts.
 
         Args:
-            values: The command's parameters.
+            texts: What was given, by the full forms.
             prefix: The words before the component's fields.
             name: Its name.
         """
@@ -167,10 +178,9 @@ class FieldOptions:
         for option in self.options:
             if option.chosen.prefix != prefix:
                 continue
-            text = values.get(option.parameter)
-            text = values.get(f"bare__{option.parameter}") if text is None else text
+            text = texts.get(option.long)
             if option.part and (text is None or text.lower() != "none"):
-                part = self.choice(values, part_of(prefix, option.field), text)
+                part = self.choice(texts, part_of(prefix, option.field), text)
                 parts |= {option.field: part} if part != Choice() else {}
             elif option.imported and text is not None:
                 imports[option.field] = text
@@ -178,57 +188,21 @@ class FieldOptions:
                 fields[option.field] = value_of(text, option.chosen.component.model_fields[option.field])
         return Choice(name=name, fields=fields, parts=parts, imports=imports)
 
-    def values(self, given: Scan) -> dict[str, str]:
-        """Return the names of parts as the command's parameters, before typer has read them."""
-        texts = {option.parameter: given.last(option.long) for option in self.options if option.part}
-        bare = {f"bare__{option.parameter}": given.last(option.bare) for option in self._bare if option.part}
-        return {parameter: text for parameter, text in {**texts, **bare}.items() if text is not None}
+    def _ambiguous(self, name: str) -> str:
+        meant = [option for options in self._meant[name].values() for option in options]
+        every = [f"{spelling} for all of them" for spelling in self.short if self.meant(spelling) == meant]
+        return f"{name} is ambiguous: write {' or '.join([*(option.long for option in meant), *every[:1]])}"
 
     def _unknown(self, name: str, known: Collection[str]) -> str:
-        prefix = name.rpartition(".")[0]
-        of_component = [option.long for option in self.options if option.long.startswith(f"{prefix}.")]
-        if prefix and of_component:
+        prefix = f"{name.rpartition('.')[0]}."
+        of_component = [spelling for option in self.options for spelling in self._within(prefix, option)]
+        if of_component:
             return f"no option {name}{among(name, of_component, 'there are')}"
         chosen = dict.fromkeys(f"{option.chosen.role} {option.chosen.name}" for option in self.options)
         hint = did_you_mean(name, known) or ";"
         return f"no option {name}{hint} options depend on the chosen components; with options are {', '.join(chosen)}"
 
-    def _parameter(self, option: FieldOption) -> inspect.Parameter:
-        text = described(option.chosen.component, option.chosen.parts)[option.field]
-        info = typer.Option(
-            option.long,
-            help=escaped(f"{text.help} ({text.limits})"),
-            metavar=text.type,
-            rich_help_panel=f"{option.chosen.role} {option.chosen.name}",
-            show_default=False,
-        )
-        return parameter(option.parameter, str | None, info)
-
-
-def parameter(name: str, kind: Any, info: Any) -> inspect.Parameter:
-    """Return an optional parameter of a command, None where it is not given."""
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
-
-
-def role_parameter(role: str, registry: Registry, otherwise: str = "none") -> inspect.Parameter:
-    """Return the option that chooses a component, or several metrics."""
-    try:
-        default = registry.spelled(registry.default(role))
-    except UnknownComponent:
-        default = otherwise
-    text = f"{ROLES[role][:1].upper()}{ROLES[role][1:]} (default: {default})."
-    info = typer.Option(f"--{role}", metavar="NAME", help=text, rich_help_panel="Components")
-    return parameter(role, list[str] | None if role == "metric" else str | None, info)
-
-
-def extended(command: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> Callable[..., None]:
-    """Give a command parameters in place of its ``**options``: typer finds them in the signature."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    command.__signature__ = signature.replace(parameters=[*own, *parameters])  # type: ignore[attr-defined]
-    return command
-
-
-def escaped(text: str) -> str:
-    """Return text in which brackets are brackets and not markup."""
-    return text.replace("[", r"\[")
+    @staticmethod
+    def _within(prefix: str, option: FieldOption) -> list[str]:
+        """Return the first spelling of an option that begins with the prefix, if one does."""
+        return [spelling for spelling, _ in option.spellings if len(prefix) > 1 and spelling.startswith(prefix)][:1]

@@ -7,116 +7,45 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import BaseModel
 
 from samplerhub.assembly import assemble, complete, differences, named
 from samplerhub.capabilities import Budgeted
+from samplerhub.cli.command import Line, command
 from samplerhub.cli.figures import in_words
-from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
-from samplerhub.cli.selection import Selection, laid_over, select_for_run
-from samplerhub.cli.settings import (
-    Batch,
-    Block,
-    Device,
-    Dtype,
-    File,
-    Json,
-    Nfe,
-    PathTimes,
-    Quiet,
-    RhoMax,
-    RhoMin,
-    Samples,
-    Seed,
-    Source,
-    Steps,
-    TMax,
-    TMin,
-)
+from samplerhub.cli.settings import Json, Quiet
 from samplerhub.component import kebab, parts
-from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
+from samplerhub.config import RUN_ROLES, Choice, RunConfig
 from samplerhub.registry import Registry
 
 if TYPE_CHECKING:
     from samplerhub.experiment import Experiment, Result
     from samplerhub.manifest import Manifest
 
-RUN_OPTIONS = (
-    "-n",
-    "--from",
-    "--out",
-    *(f"--{name.replace('_', '-')}" for name in SETTINGS),
-    "--json",
-    "--quiet",
-    "--help",
-)
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the run (default: runs/<hash of the experiment>).")
+]
 
 
 def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
     """Return the command with the options of the components that the arguments choose."""
-    given = scan(arguments)
-    selection = select_for_run(given, registry)
-    choosing = (f"--{role}" for role in (*RUN_ROLES, "metric"))
-    fields = FieldOptions(selection.chosen, reserved=(*choosing, *RUN_OPTIONS))
-    if not given.help:
-        fields.check(given)
-
-    def run(
-        file: File = None,
-        source: Source = None,
-        samples: Samples = None,
-        steps: Steps = None,
-        nfe: Nfe = None,
-        seed: Seed = None,
-        dtype: Dtype = None,
-        device: Device = None,
-        batch: Batch = None,
-        block: Block = None,
-        path: PathTimes = None,
-        t_max: TMax = None,
-        rho_max: RhoMax = None,
-        t_min: TMin = None,
-        rho_min: RhoMin = None,
-        out: Annotated[
-            Path | None, typer.Option(metavar="DIR", help="Folder of the run (default: runs/<hash of the experiment>).")
-        ] = None,
-        as_json: Json = False,
-        quiet: Quiet = False,
-        **options: Any,
-    ) -> None:
-        settings = {
-            "samples": samples, "steps": steps, "nfe": nfe, "seed": seed,
-            "dtype": dtype, "device": device, "batch": batch, "block": block, "path": path,
-            "t_max": t_max, "rho_max": rho_max, "t_min": t_min, "rho_min": rho_min,
-        }  # fmt: skip
-        config = with_options(selection, fields, options, settings)
-        _run(config, registry, selection.manifest, out, as_json, quiet)
-
-    roles = [role_parameter(role, registry, "as the target suggests") for role in (*RUN_ROLES, "metric")]
-    return extended(run, [*roles, *fields.parameters()])
+    return command(run, arguments, registry)
 
 
-def with_options(
-    selection: Selection, fields: FieldOptions, options: dict[str, Any], settings: dict[str, Any]
-) -> RunConfig:
-    """Return the run with what the command line says on top."""
-    return RunConfig(**settings).over(laid_over(selection.config, fields, options))
-
-
-def _run(
-    config: RunConfig, registry: Registry, before: Manifest | None, out: Path | None, as_json: bool, quiet: bool
-) -> None:
+def run(line: Line, out: Out = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Make samples, measure them, and write them to a folder."""
     from samplerhub.cli import render
     from samplerhub.folder import RunFolder
 
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
-        config = complete(config, registry)
-        experiment = assemble(config, registry)
-        for line in differences(before, config, experiment) if before else ():
-            render.note(f"warning: {line}", "yellow")
+        config = complete(line.config, line.registry)
+        experiment = assemble(config, line.registry)
+        before = line.selection.manifest
+        for change in differences(before, config, experiment) if before else ():
+            render.note(f"warning: {change}", "yellow")
         folder = RunFolder.of(experiment, out)
         finished = folder.finished(experiment)
         if finished:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from samplerhub.assembly import complete, metric_keys, named_choice
-from samplerhub.cli.fields import value_of
 from samplerhub.cli.options import Chosen, FieldOptions, Scan
-from samplerhub.component import held
 from samplerhub.config import RUN_ROLES, Choice, RunConfig, read_manifest
 from samplerhub.errors import InvalidSetting
 from samplerhub.manifest import Manifest
@@ -38,9 +35,9 @@ def select_for_run(given: Scan, registry: Registry) -> Selection:
     config = written_out(named.over(config), registry)
     if not given.help:
         try:
-            config = complete(_with_target_fields(config, given, registry, bare=True), registry)
-        except InvalidSetting:  # the bare options may be another component's; if not, assembling says what is wrong
-            config = complete(_with_target_fields(config, given, registry, bare=False), registry)
+            config = complete(_with_target_fields(config, given, registry), registry)
+        except InvalidSetting:  # the short options may be another component's; if not, assembling says what is wrong
+            config = complete(_with_target_fields(config, given.within("target"), registry), registry)
     return Selection(*_with_parts(config, given, registry), manifest)
 
 
@@ -58,12 +55,18 @@ def select_one(role: str, name: str, given: Scan, registry: Registry) -> Selecti
     return Selection(*_with_parts(config, given, registry))
 
 
-def laid_over(config: RunConfig, fields: FieldOptions, values: Mapping[str, Any]) -> RunConfig:
+def laid_over(config: RunConfig, fields: FieldOptions, given: Scan) -> RunConfig:
     """Return the run with the fields that the command line gives its components, and their parts, on top."""
-    components = {role: fields.choice(values, role) for role in config.components}
-    metrics = [
-        fields.choice(values, prefix, metric.name) for prefix, metric in zip(_prefixes(config), config.metrics or ())
-    ]
+    return _over(config, fields, fields.texts(given))
+
+
+def _over(config: RunConfig, fields: FieldOptions, texts: Mapping[str, str]) -> RunConfig:
+    components, metrics = {}, []
+    for role, choice, where in _tops(config):
+        if role == "metric":
+            metrics.append(fields.choice(texts, where[0], choice.name))
+        else:
+            components[role] = fields.choice(texts, where[0])
     return RunConfig(components=components, metrics=tuple(metrics) or None).over(config)
 
 
@@ -71,25 +74,46 @@ def _with_parts(config: RunConfig, given: Scan, registry: Registry) -> tuple[Run
     """Return the run with the parts that the command line names, and all that has options: parts may have parts."""
     while True:
         config = with_all_parts(config, registry, defaults=not given.help)
-        tops = [(role, choice, role) for role, choice in config.components.items() if choice.name is not None]
-        tops += [("metric", metric, prefix) for prefix, metric in zip(_prefixes(config), config.metrics or ())]
-        chosen = tuple(
-            Chosen(role, str(choice.name), component, prefix, default_names(component, registry))
-            for top in tops
-            for role, choice, prefix in members(registry, *top)
-            for component in [registry.load(role, str(choice.name))]
-        )
+        chosen = tuple(one for top in _tops(config) if top[1].name for one in _chosen(registry, *top))
         fields = FieldOptions(chosen)
-        named = with_all_parts(laid_over(config, fields, fields.values(given)), registry, defaults=not given.help)
+        texts, parts = fields.texts(given), {option.long for option in fields.options if option.part}
+        named = _over(config, fields, {long: text for long, text in texts.items() if long in parts})
+        named = with_all_parts(named, registry, defaults=not given.help)
         if named == config:
             return config, chosen
         config = named
 
 
-def _prefixes(config: RunConfig) -> list[str]:
-    """Return the words before the fields of each metric."""
+def _tops(config: RunConfig) -> Iterator[tuple[str, Choice, tuple[str, ...]]]:
+    """Yield the components that are no parts: the role, the choice, and the words that may stand before its fields.
+
+    The first of them are its own whatever else is chosen: ``sampler``, and ``metric`` or ``metric.kl`` among several.
+    """
+    for role, choice in config.components.items():
+        name = _plain(choice.name)
+        yield role, choice, (role, f"{role}.{name}", name)
     keys = metric_keys(config)
-    return ["metric"] if len(keys) == 1 else [f"metric.{key}" for key in keys]
+    for key, choice in zip(keys, config.metrics or ()):
+        own = ("metric", f"metric.{key}")
+        yield "metric", choice, (*(own if len(keys) == 1 else own[::-1]), key)
+
+
+def _chosen(registry: Registry, role: str, choice: Choice, where: tuple[str, ...]) -> Iterator[Chosen]:
+    """Yield what has options of a component and its parts, which have the same words before theirs, or their name."""
+    together = registry.find(role, str(choice.name)).entry.aliases
+    for same in zip(*(members(registry, role, choice, words) for words in where)):
+        (kind, one, prefix), words = same[0], [words for _, _, words in same[1:]]
+        component = registry.load(kind, str(one.name))
+        top = prefix == where[0]
+        yield Chosen(
+            kind,
+            str(one.name),
+            component,
+            prefix,
+            default_names(component, registry),
+            words=tuple(words if top else [*words, _plain(one.name)]),
+            together=tuple(w for a in together for w in (f"{role}.{a}", a) if w not in words) if top else (),
+        )
 
 
 def _from_files(given: Scan, registry: Registry) -> tuple[RunConfig, Manifest | None]:
@@ -104,17 +128,18 @@ def _from_files(given: Scan, registry: Registry) -> tuple[RunConfig, Manifest | 
     return config, manifest
 
 
-def _with_target_fields(config: RunConfig, given: Scan, registry: Registry, *, bare: bool) -> RunConfig:
+def _with_target_fields(config: RunConfig, given: Scan, registry: Registry) -> RunConfig:
     """Return the run with the fields that the command line gives its target: what it suggests depends on them."""
     target = named_choice("target", config.components.get("target"), registry)
-    component = registry.load("target", str(target.name))
-    fields = dict(target.fields)
-    for name, info in component.model_fields.items():
-        if name in held(component):
-            continue
-        option = name.replace("_", "-")
-        text = given.last(f"--target.{option}") or (given.last(f"--{option}") if bare else None)
-        if text is not None:
-            fields[name] = value_of(text, info)
-    target = target.model_copy(update={"fields": fields})
+    alone = RunConfig(components={"target": target})
+    (top,) = _tops(alone)
+    fields = FieldOptions(list(_chosen(registry, *top))[:1])
+    kept = {option.long for option in fields.options if not (option.part or option.imported)}
+    texts = {long: text for long, text in fields.texts(given).items() if long in kept}
+    target = _over(alone, fields, texts).components["target"]
     return config.model_copy(update={"components": {**config.components, "target": target}})
+
+
+def _plain(name: str | None) -> str:
+    """Return a name without the distribution or the plugin before it."""
+    return str(name).rpartition(":")[2]

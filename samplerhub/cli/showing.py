@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -15,11 +14,12 @@ from pydantic import BaseModel
 
 from samplerhub.assembly import assemble, build
 from samplerhub.capabilities import LogSobolev
+from samplerhub.cli.command import extended, field_parameters, parameter, role_parameter
 from samplerhub.cli.fields import described
 from samplerhub.cli.listing import documentation, facts_of, role_and_name
-from samplerhub.cli.options import FieldOptions, Scan, extended, role_parameter, scan
+from samplerhub.cli.options import FieldOptions, Scan, scan
 from samplerhub.cli.selection import Selection, laid_over, select_for_run, select_one
-from samplerhub.cli.settings import RhoMax, RhoMin, Steps, TMax, TMin
+from samplerhub.cli.settings import RUN
 from samplerhub.config import RunConfig
 from samplerhub.errors import InvalidSetting, SamplerhubError
 from samplerhub.nesting import default_names
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from samplerhub.cli.views import View
 
 OPTIONS = ("--picture", "--json", "--help")
-SETTINGS = {"steps": Steps, "t_max": TMax, "rho_max": RhoMax, "t_min": TMin, "rho_min": RhoMin}
+SETTINGS = {name: RUN[name] for name in ("steps", "t_max", "rho_max", "t_min", "rho_min")}
 """What a grid depends on besides components."""
 AROUND = ("process", "target", "model", "sampler", "prior")
 """Roles that a grid may depend on: those of a run without its figures."""
@@ -60,17 +60,16 @@ def show_command(arguments: Sequence[str], registry: Registry) -> Callable[..., 
 
     def show(role: Role, name: Name = None, picture: Picture = None, as_json: Json = False, **options: Any) -> None:
         numbers = {setting: options[setting] for setting in settings}
-        config = RunConfig(**numbers).over(laid_over(selection.config, fields, options))
+        config = RunConfig(**numbers).over(laid_over(selection.config, fields, given))
         subject = Subject(role, spelled, config, registry)
         view = subject.view(must=bool(asked or picture or subject.read))
         if picture:
             subject.draw(view, picture)
-        long = {option.bare: option.long for option in fields.options if not grid}
-        words = [word for option, value in asked for word in (long.get(option, option), str(value))]
+        words = [word for option, value in asked for word in (option if grid else fields.full(option), str(value))]
         subject.show(view, shlex.join([*subject.command, *words]), picture, as_json)
 
-    parameters = [_parameter(setting, kind) for setting, kind in settings.items()]
-    return extended(show, [*parameters, *(role_parameter(one, registry) for one in around), *fields.parameters()])
+    numbers = [parameter(setting, kind) for setting, kind in settings.items()]
+    return extended(show, [*numbers, *(role_parameter(one, registry) for one in around), *field_parameters(fields)])
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,3 @@ def _incomplete(role: Role, name: Name = None, picture: Picture = None, as_json:
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def _parameter(name: str, kind: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

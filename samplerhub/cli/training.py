@@ -7,49 +7,40 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import current_thread, main_thread
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from samplerhub.assembly import build
-from samplerhub.cli.options import FieldOptions, extended, role_parameter, scan
-from samplerhub.cli.selection import laid_over, select_for_training
+from samplerhub.cli.command import Line, command
+from samplerhub.cli.selection import select_for_training
+from samplerhub.cli.settings import Quiet
 from samplerhub.protocols import Target, Trainer
 from samplerhub.registry import Registry
 
-OPTIONS = ("--target", "--trainer", "--out", "--seed", "--quiet", "--help")
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The file of weights (default: <target>.safetensors); its learning curve is drawn to FILE.png.",
+    ),
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="The same seed, the same weights.")]
 
 
 def train_command(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
     """Return the command with the options of the target and the trainer that the arguments choose."""
-    given = scan(arguments)
-    selection = select_for_training(given, registry)
-    fields = FieldOptions(selection.chosen, reserved=OPTIONS)
-    if not given.help:
-        fields.check(given)
+    return command(train, arguments, registry, select=select_for_training, roles=("target", "trainer"), shared={})
 
-    def train(
-        out: Annotated[
-            Path | None,
-            typer.Option(
-                metavar="FILE",
-                help="The file of weights (default: <target>.safetensors); its learning curve is drawn to FILE.png.",
-            ),
-        ] = None,
-        seed: Annotated[int, typer.Option(metavar="N", help="The same seed, the same weights.")] = 0,
-        quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-        **options: Any,
-    ) -> None:
-        choices = laid_over(selection.config, fields, options).components
-        target, trainer = (build(role, choices[role], registry) for role in ("target", "trainer"))
-        assert isinstance(target, Target)
-        assert isinstance(trainer, Trainer)
-        _train(
-            target, trainer, out or Path(f"{str(choices['target'].name).rpartition(':')[2]}.safetensors"), seed, quiet
-        )
 
-    roles = [role_parameter(role, registry) for role in ("target", "trainer")]
-    return extended(train, [*roles, *fields.parameters()])
+def train(line: Line, out: Out = None, seed: Seed = 0, quiet: Quiet = False) -> None:
+    """Fit a model to a target, and write its weights to a file."""
+    choices = line.config.components
+    target, trainer = (build(role, choices[role], line.registry) for role in ("target", "trainer"))
+    assert isinstance(target, Target)
+    assert isinstance(trainer, Trainer)
+    out = out or Path(f"{str(choices['target'].name).rpartition(':')[2]}.safetensors")
+    _train(target, trainer, out, seed, quiet)
 
 
 def _train(target: Target, trainer: Trainer, out: Path, seed: int, quiet: bool) -> None:
