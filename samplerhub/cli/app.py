@@ -59,6 +59,12 @@ NEW_PLUGIN = (
     "Example: samplerhub new-plugin samplerhub-midpoint --role sampler"
 )
 
+CHECK = (
+    "Measure what components promise: orders, evaluations, laws; exit code 1 where something does not hold.\n\n"
+    "ROLE NAME checks one component, ROLE all of a role, --all every one. The documentation explains each check: what, "
+    "why, and what usually breaks it."
+)
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -70,6 +76,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Role = Annotated[str, typer.Argument(metavar="ROLE", help=f"One of {', '.join(ROLES)}.")]
 RoleOrAll = Annotated[str | None, typer.Argument(metavar="[ROLE]", help=f"One of {', '.join(ROLES)}; default: all.")]
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="A name from `samplerhub list ROLE`.")]
+CheckRole = Annotated[str | None, typer.Argument(metavar="[ROLE]", help=f"One of {', '.join(ROLES)}.")]
+Every = Annotated[bool, typer.Option("--all", help="Check every component that is installed.")]
+On = Annotated[
+    list[str] | None,
+    typer.Option("--on", metavar="NAME", help="A process or target to try them on; repeatable (default: all)."),
+]
+ReportFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the JSON to a file as well.")]
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="The checkpoint: .pkl, .pt, .pth, .ckpt or .bin.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or its manifest.json.")]
 Out = Annotated[
@@ -123,13 +136,18 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
 
         list_components(registry, role, as_json)
 
-    @app.command()
-    def check(role: Role, name: Name = None, as_json: Json = False) -> None:
-        """Measure what a component promises: orders, evaluations, laws; exit code 1 where something does not hold."""
-        from samplerhub.cli.checking import check_one
-        from samplerhub.cli.listing import role_and_name
+    @app.command(help=CHECK)
+    def check(
+        role: CheckRole = None,
+        name: Name = None,
+        every: Every = False,
+        on: On = None,
+        as_json: Json = False,
+        out: ReportFile = None,
+    ) -> None:
+        from samplerhub.cli.checking import check_components
 
-        check_one(registry, *role_and_name(registry, "check", role, name), as_json)
+        check_components(registry, role, name, every, on or (), as_json, out)
 
     @app.command("new-plugin", help=NEW_PLUGIN)
     def new_plugin(
