@@ -16,9 +16,11 @@ import typer
 from distributions import write_distribution
 
 from samplerhub.cli import main
+from samplerhub.cli.command import Line, command
 from samplerhub.cli.fields import described, value_of
 from samplerhub.cli.options import FieldOptions, scan, tidy
 from samplerhub.cli.render import measured
+from samplerhub.cli.settings import Quiet, run_without
 from samplerhub.component import Component
 from samplerhub.files import read_tensors
 from samplerhub.plugin import ROLES
@@ -526,9 +528,9 @@ def test_any_component_is_meant_by_its_name(capsys: pytest.CaptureFixture[str]) 
     assert (components["sampler"]["fields"]["order"], components["sampler"]["fields"]["churn"]) == (2, 0.1)
     assert components["target"]["fields"]["means"] == [[-1.0], [2.0]]
 
-    arguments = ["--model", "perturbed", "--perturbed.noise", "0.2", "--perturbed.base", "mixed", "--mixed.rho", "3"]
+    arguments = ["--model", "perturbed", "--perturbed.noise", "0.2", "--perturbed.base", "mixed", "--mixed.level", "3"]
     model = json.loads(output(capsys, *RUN, "--json", *arguments))["manifest"]["components"]["model"]
-    assert (model["fields"]["noise"], model["parts"]["base"]["fields"]["rho"]) == (0.2, 3)
+    assert (model["fields"]["noise"], model["parts"]["base"]["fields"]["level"]) == (0.2, 3)
 
 
 def test_the_spelling_that_stands_last_counts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -575,9 +577,6 @@ def test_the_help_shows_one_spelling_of_each_field(capsys: pytest.CaptureFixture
 
 
 def test_a_command_with_the_options_of_a_run_is_a_function_of_a_line() -> None:
-    from samplerhub.cli.command import Line, command
-    from samplerhub.cli.settings import Quiet, run_without
-
     seen = []
 
     def sweep(line: Line, quiet: Quiet = False) -> None:

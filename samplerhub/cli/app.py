@@ -15,8 +15,8 @@ from samplerhub.registry import Registry
 RUN = (
     "Make samples, measure them, and write them to a folder.\n\n"
     "With nothing but defaults it generates images with a trained network. Every component has options of its own: "
-    "name it and ask for help, as in samplerhub run --sampler deis --help. Where only one component has a field, "
-    "--churn is short for --sampler.churn."
+    "name it and ask for help, as in samplerhub run --sampler deis --help. The field --sampler.churn may be written "
+    "--deis.churn, by the component's name, and --churn where no other component that is chosen has it."
 )
 BUDGET = (
     "Say how much of a run's error comes from the start, the score and the discretisation.\n\n"
