@@ -1,4 +1,4 @@
-"""The command line: ``samplerhub run | train | list | show | check | plugins``."""
+"""The command line: ``samplerhub run | train | list | show | check | cite | plugins``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import typer
+
     from samplerhub.registry import Registry
 
+COMPLETE = "_SAMPLERHUB_COMPLETE"
+"""The variable in which a shell that completes says which shell it is."""
 GONE = 141
 """Exit code where whoever read the output has gone: that of a command that SIGPIPE ends."""
 
@@ -52,7 +56,6 @@ def _command(arguments: Sequence[str]) -> int:
 def _dispatch(arguments: Sequence[str], registry: Registry) -> int:
     import typer
 
-    from samplerhub.cli.app import build_app
     from samplerhub.cli.options import tidy
     from samplerhub.cli.output import Output, ReaderGone
     from samplerhub.errors import InvalidSetting
@@ -62,7 +65,7 @@ def _dispatch(arguments: Sequence[str], registry: Registry) -> int:
     output = Output(sys.stdout)
     try:
         with redirect_stdout(output):
-            app = build_app(arguments, registry)
+            app = _app(arguments, registry)
             code: int = app(arguments, prog_name="samplerhub", standalone_mode=False) or 0
             output.flush()
         return code
@@ -72,3 +75,14 @@ def _dispatch(arguments: Sequence[str], registry: Registry) -> int:
         raise KeyboardInterrupt from None
     except ReaderGone:
         return GONE
+
+
+def _app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
+    """Return the application; where a shell asks for completions, what has been typed is in the environment."""
+    if COMPLETE in os.environ:
+        from samplerhub.cli.completing import completing_app
+
+        return completing_app(registry, os.environ)
+    from samplerhub.cli.app import build_app
+
+    return build_app(arguments, registry)

@@ -109,7 +109,6 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
     app = typer.Typer(
         name="samplerhub",
         help="Any forward process, score model, sampler and metric of diffusion sampling, combined and measured.",
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
     asked, rest = (arguments[0], arguments[1:]) if arguments else ("", arguments)
