@@ -230,7 +230,7 @@ def test_training_writes_weights_that_a_run_reads(capsys: pytest.CaptureFixture[
             ["--metric", "kl", "--metric", "fd", "--metric.bins", "9"],
             "no option --metric.bins; there are --metric.kl.dir",
         ),
-        (["--heun.churn", "1"], "no option --heun.churn; options depend on the chosen components; with options are "),
+        (["--heun.churn", "1"], "no option --heun.churn; did you mean '--deis.churn'? options depend on "),
         (["--deis.order", "9"], "--sampler.order: 9 is not allowed: at most 4"),
         (["--deis.order"], "--deis.order needs a value"),
         (["--quite", "--seed", "1"], "no option --quite; did you mean '--quiet'?"),
