@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "blocks": BASE | {"block"},
     "law": BASE | {"process", "problem", "noise", "sampling", "setup", "law"},
     "experiment": RUNNING,
-    "testing": RUNNING | {"", "testing", "law", "truth"},
+    "testing": RUNNING | {"", "testing", "law", "truth", "registry", "config", "assembly"},
     "wording": set(),
     "answer": BASE | {"wording"},
     "discovery": BASE | {"answer"},
@@ -97,6 +97,7 @@ MAY_IMPORT = {
         "convert",
         "scaffold",
     },
+    "pytest_plugin": {"plugin", "registry", "testing"},
     "__main__": {"cli"},
 }
 """What each module of the core, without its package's name, may import of the others."""

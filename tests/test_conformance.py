@@ -1,26 +1,21 @@
-"""Every registered component keeps the promises of its role: one test a component."""
+"""Every registered component keeps the promises of its role: one test a component, for samplers also a process."""
 
 from __future__ import annotations
-
-import contextlib
-from typing import Any
 
 import pytest
 from torch import Tensor
 
 import samplerhub as sh
-from samplerhub import testing
-from samplerhub.errors import BrokenPlugin, Mismatch, UnusableFile
 from samplerhub.measure import offered
 from samplerhub.registry import Registered, Registry
+from samplerhub.testing import CHECKS, EVERY, Finding, Kit, examine
+from samplerhub.testing.check import Case
+from samplerhub.testing.sampler import CONTRACT, Sampled
 
 REGISTRY = Registry.discover()
-
-
-def every(role: str) -> pytest.MarkDecorator:
-    entries = REGISTRY.entries(role)
-    assert entries, f"no {role} is registered"
-    return pytest.mark.parametrize("registered", entries, ids=[r.entry.name for r in entries])
+KIT = Kit(REGISTRY)
+QUICK = ("edm", "ve", "ve-geometric", "vp", "flow")
+"""Processes on which samplers are checked by default; on the others with ``-m slow``."""
 
 
 def standard_normal(y: Tensor, rho: Tensor) -> Tensor:
@@ -29,118 +24,76 @@ def standard_normal(y: Tensor, rho: Tensor) -> Tensor:
     return level * y / (1 + level * level)
 
 
-def required(registered: Registered) -> dict[str, Any]:
+def required(registered: Registered) -> dict[str, object]:
     """Return values for the fields that have no default: what only the user has."""
     return {"function": standard_normal} if registered.entry.name == "callable" else {}
 
 
-def made(registered: Registered) -> Any:
-    return REGISTRY.load(registered.entry.role, registered.entry.name).model_validate(required(registered))
+def bundled(*roles: str) -> pytest.MarkDecorator:
+    entries = [r for role in roles for r in REGISTRY.entries(role) if r.distribution == "samplerhub"]
+    assert entries
+    return pytest.mark.parametrize("registered", entries, ids=[f"{r.entry.role}-{r.entry.name}" for r in entries])
 
 
-def usable() -> list[sh.Target]:
-    """Return all targets but those whose files are not here."""
-    found = []
-    for target in (made(r) for r in REGISTRY.entries("target")):
-        with contextlib.suppress(UnusableFile):
-            _ = target.shape
-            found.append(target)
-    return found
+@bundled(*(role for role in sh.ROLES if role not in ("sampler", "metric")))
+def test_component(registered: Registered) -> None:
+    report = KIT.check(registered.entry.role, REGISTRY.spelled(registered), required=required(registered))
+    assert not report.failures, str(report)
+    if report.reason:
+        pytest.skip(report.reason)
 
 
-TARGETS = usable()
-PROCESSES = [pytest.param(made(r), id=r.entry.name) for r in REGISTRY.entries("process")]
-QUICK = ("edm", "ve", "ve-geometric", "vp", "flow")
-"""Processes on which samplers are checked by default; on the others with ``-m slow``."""
-SAMPLED = [
-    pytest.param(made(r), id=r.entry.name, marks=() if r.entry.name in QUICK else pytest.mark.slow)
-    for r in REGISTRY.entries("process")
-]
+@bundled("metric")
+def test_metric(registered: Registered) -> None:
+    """On one target of each shape and kind, with fewer samples than `samplerhub check` takes."""
+    from samplerhub.testing import metric as kit
+
+    made = REGISTRY.load("metric", registered.entry.name)()
+    if "samples" in type(made).model_fields:  # those that a metric draws itself
+        made = made.replace(samples=64)  # type: ignore[attr-defined]
+    kinds = {(tuple(t.shape), offered(t)): (n, t) for n, t in reversed(KIT.targets.items())}  # the first of each
+    findings = list(examine(CHECKS["metric"], kit.cases(made, dict(kinds.values()), samples=2000)))  # type: ignore[arg-type]
+    hold(findings)
 
 
 @pytest.mark.parametrize(
-    "registered",
-    [r for role in sh.ROLES for r in REGISTRY.entries(role)],
-    ids=lambda r: f"{r.entry.role} {r.entry.name}",
+    "process", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in KIT.processes]
 )
-def test_component(registered: Registered) -> None:
-    component = REGISTRY.load(registered.entry.role, registered.entry.name)
-    testing.check_component(component, registered.entry.summary, **required(registered))
-
-
-@every("process")
-def test_process(registered: Registered) -> None:
-    testing.check_process(made(registered))
-
-
-@every("target")
-def test_target(registered: Registered) -> None:
-    target = made(registered)
-    try:
-        _ = target.shape
-    except UnusableFile as error:
-        pytest.skip(str(error))
-    testing.check_target(target)
-
-
-@every("model")
-def test_model(registered: Registered) -> None:
-    cases = list(testing.made_for_each(made(registered), {type(target).__name__: target for target in TARGETS}))
-    assert cases, "no registered target fits it"
-    for _, model, shape in cases:
-        testing.check_model(model, shape)
-
-
-@pytest.mark.parametrize("process", SAMPLED)
-@every("sampler")
-def test_sampler(registered: Registered, process: sh.ForwardProcess) -> None:
-    sampler = made(registered)
-    testing.check_contract(sampler, process)
+@bundled("sampler")
+def test_contract(registered: Registered, process: str) -> None:
+    sampler = REGISTRY.load("sampler", registered.entry.name)()
+    variants = [sampler]
     if "churn" in type(sampler).model_fields:
-        testing.check_contract(sampler.replace(churn=0.7, last="denoise"), process)
+        variants.append(sampler.replace(churn=0.7, last="denoise"))  # type: ignore[attr-defined]
+    cases = [Case("", Sampled(variant, KIT.processes[process])) for variant in variants]  # type: ignore[arg-type]
+    hold(list(examine(CONTRACT, cases)))
 
 
-@pytest.mark.parametrize("process", PROCESSES)
-@every("grid")
-def test_grid(registered: Registered, process: sh.ForwardProcess) -> None:
-    try:
-        testing.check_grid(made(registered), process)
-    except UnusableFile as error:
-        pytest.skip(str(error))
+@bundled("sampler")
+def test_record_of_a_sampler(registered: Registered) -> None:
+    check_record(registered)
 
 
-@pytest.mark.parametrize("process", PROCESSES)
-@every("prior")
-def test_prior(registered: Registered, process: sh.ForwardProcess) -> None:
-    try:
-        testing.check_prior(made(registered), process)
-    except BrokenPlugin as error:  # a library that an extra brings is not installed
-        pytest.skip(str(error))
+@bundled("metric")
+def test_record_of_a_metric(registered: Registered) -> None:
+    check_record(registered)
 
 
-@every("metric")
-def test_metric(registered: Registered) -> None:
-    metric = made(registered)
-    if "samples" in type(metric).model_fields:  # those that a metric draws itself
-        metric = metric.replace(samples=64)
-    kinds = {(tuple(target.shape), offered(target)): target for target in reversed(TARGETS)}  # the first of each kind
-    targets = [target for target in kinds.values() if testing.suits(metric, target)]
-    for target in targets:
-        testing.check_metric(metric, target, samples=2000)
-    assert targets, "no registered target meets its needs"
+@pytest.mark.slow
+@bundled("sampler")
+def test_sampler(registered: Registered) -> None:
+    """Orders and laws too, in every variant, on every process: as `samplerhub check` does."""
+    report = KIT.check("sampler", REGISTRY.spelled(registered))
+    assert report.state == "passed", str(report)
 
 
-@every("features")
-def test_features(registered: Registered) -> None:
-    features, checked = made(registered), 0
-    try:
-        _ = features.digest if isinstance(features, sh.HasDigest) else ""
-    except UnusableFile as error:
-        pytest.skip(str(error))
-    for target in TARGETS:
-        try:
-            testing.check_features(features, target)
-        except Mismatch:
-            continue
-        checked += 1
-    assert checked, "no registered target fits them"
+def check_record(registered: Registered) -> None:
+    from samplerhub.testing.component import Record
+
+    component = REGISTRY.load(registered.entry.role, registered.entry.name)
+    hold(list(examine(EVERY, [Case("", Record(component, registered.entry.summary, registered.entry.role))])))
+
+
+def hold(findings: list[Finding]) -> None:
+    assert not [str(finding) for finding in findings if finding.failed]
+    assert any(finding.passed for finding in findings), "nothing was checked"

@@ -259,7 +259,8 @@ class Pair(sh.Component):
 
 
 def test_the_kit_and_the_schema_take_parts_for_what_they_are() -> None:
-    made = testing.check_component(Pair, "A target made of a target.")
+    testing.check_component(Pair, "A target made of a target.")
+    made = Pair()
     assert json.loads(made.model_dump_json())["of_what"]["target"] == "samplerhub_targets.gaussian:Gaussian"
     schema = Pair.model_json_schema()["properties"]["of_what"]
     assert schema["role"] == "target"

@@ -3,83 +3,130 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from samplerhub.assembly import build
-from samplerhub.config import Choice
-from samplerhub.errors import SamplerhubError
+from samplerhub.errors import InvalidSetting
+from samplerhub.files import write_text
+from samplerhub.plugin import ROLES
+from samplerhub.protocols import Progress
 from samplerhub.registry import Registry
 
 if TYPE_CHECKING:
-    from samplerhub.testing import Finding
+    from samplerhub.testing import Finding, Report
+
+SHOWN = 5
+"""Failures of a component that are shown at length; often they are the same one on many processes."""
 
 
-def check_one(registry: Registry, role: str, name: str, as_json: bool) -> None:
-    """Show the findings of a component as they come, and exit with 1 where one fails."""
+def check_components(
+    registry: Registry,
+    role: str | None,
+    name: str | None,
+    everything: bool,
+    on: Sequence[str] = (),
+    as_json: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Check one component, all of a role, or all that there are; exit with 1 where something does not hold."""
     from samplerhub.cli import render
+    from samplerhub.testing import Kit
+    from samplerhub.testing.report import as_json as plain
 
-    findings = []
-    for finding in _findings(registry, role, name):
-        findings.append(finding)
+    chosen = _chosen(registry, role, name, everything)
+    kit, reports = Kit(registry, on), []
+    for i, (one, called) in enumerate(chosen):
+        with render.progress(f"{one} {called}", quiet=not sys.stderr.isatty()) as observe:
+            made = 0
+
+            def count(finding: Finding, i: int = i) -> None:
+                nonlocal made
+                made += 1
+                observe(Progress(i, len(chosen), f"{made} {finding.check} {finding.about}"))
+
+            report = kit.check(one, called, count)
+        reports.append(report)
         if not as_json:
-            render.finding(finding.passed, finding.check, finding.about, finding.expected, finding.measured)
-    failed = sum(not finding.passed for finding in findings)
+            _show(report, in_full=len(chosen) == 1)
+    text = json.dumps(plain(reports), indent=2)
+    if out is not None:
+        write_text(out, text + "\n")
     if as_json:
-        render.machine_readable(json.dumps([asdict(finding) for finding in findings], indent=2))
-    else:
-        render.lines(["", f"{role} {name}: {len(findings) - failed} of {len(findings)} checks hold"])
-    if failed:
+        render.machine_readable(text)
+    elif len(chosen) > 1:
+        render.lines(["", _total(reports)])
+    if any(report.state == "failed" for report in reports):
         raise typer.Exit(1)
 
 
-def _findings(registry: Registry, role: str, name: str) -> Iterator[Finding]:
-    """Yield the findings of a component: those of its record, then those of its role, on all registered processes."""
-    from samplerhub import testing
+def _chosen(registry: Registry, role: str | None, name: str | None, everything: bool) -> list[tuple[str, str]]:
+    """Return role and name of what is to be checked.
 
-    entry = registry.find(role, name).entry
-    component = registry.load(role, name)
-    yield testing.holds("record", "", "kept", partial(testing.check_component, component, entry.summary))
-    made: Any = build(role, Choice(name=name), registry)
-    processes = _defaults(registry, "process")
-    targets: dict[str, Any] = _defaults(registry, "target")
-    if role == "sampler":
-        yield from testing.check_sampler(made, processes)
-        return
-    checks: dict[str, Callable[[], None]] = {}
-    if role == "process":
-        checks = {"": partial(testing.check_process, made)}
-    elif role == "target":
-        checks = {"": partial(testing.check_target, made)}
-    elif role == "model":
-        cases = testing.made_for_each(made, targets)
-        checks = {about: partial(testing.check_model, model, shape) for about, model, shape in cases}
-    elif role == "grid":
-        checks = {about: partial(testing.check_grid, made, process) for about, process in processes.items()}
-    elif role == "prior":
-        checks = {about: partial(testing.check_prior, made, process) for about, process in processes.items()}
-    elif role == "metric":
-        checks = {
-            about: partial(testing.check_metric, made, target)
-            for about, target in targets.items()
-            if testing.suits(made, target)
-        }
-    elif role == "features":
-        checks = {about: partial(testing.check_features, made, target) for about, target in targets.items()}
-    for about, check in checks.items():
-        yield testing.holds(role, about, "kept", check)
+    Raises:
+        InvalidSetting: Nothing is named, or both something and everything.
+    """
+    from samplerhub.cli.listing import role_and_name
+    from samplerhub.testing.kit import named
+
+    if everything and (role or name):
+        raise InvalidSetting(f"--all checks every component: leave out {role or name!r}, or --all")
+    if everything:
+        return named(registry)
+    if role is None:
+        raise InvalidSetting(f"Missing argument 'ROLE': one of {', '.join(ROLES)}, or --all for every component")
+    if name is None and role in ROLES:
+        return named(registry, role)
+    one, called = role_and_name(registry, "check", role, name)
+    return [(one, registry.spelled(registry.find(one, called)))]
 
 
-def _defaults(registry: Registry, role: str) -> dict[str, Any]:
-    """Return every component of a role that can be made without arguments, by name."""
-    made = {}
-    for name in map(registry.spelled, registry.entries(role)):
-        try:
-            made[name] = build(role, Choice(name=name), registry)
-        except SamplerhubError:
-            continue
-    return made
+def _show(report: Report, in_full: bool) -> None:
+    """Print a line for each check and what it found, or a line for the component; failures at length in both."""
+    from samplerhub.cli import render
+
+    if in_full:
+        by_check: dict[str, list[Finding]] = {}
+        for finding in report.findings:
+            by_check.setdefault(finding.check, []).append(finding)
+        for check, findings in by_check.items():
+            render.outcome(_state(findings), f"{check:<22}", _outcome(findings))
+    for failure in report.failures[:SHOWN]:
+        render.lines(["", *str(failure).splitlines()])
+    if len(report.failures) > SHOWN:
+        render.lines(["", f"... and {len(report.failures) - SHOWN} more failures: see --json"])
+    if in_full:
+        render.lines(["", report.summary])
+    else:
+        render.outcome(report.state, report.summary, f"({report.distribution} {report.version})")
+
+
+def _state(findings: Sequence[Finding]) -> str:
+    states = {finding.state for finding in findings}
+    return next(state for state in ("failed", "passed", "skipped") if state in states)
+
+
+def _outcome(findings: Sequence[Finding]) -> str:
+    """Say in how many cases a check holds, and what was measured where it is one thing."""
+    made = [finding for finding in findings if finding.state != "skipped"]
+    measured = {finding.measured for finding in made or findings}
+    said = measured.pop() if len(measured) == 1 else ""
+    if not made:
+        return said or "does not apply"
+    passed = sum(finding.passed for finding in made)
+    if len(made) == 1:
+        return said
+    if passed < len(made):
+        return f"holds in {passed} of {len(made)} cases"
+    return f"holds in {len(made)} cases" + (f": {said}" if said not in ("", "holds") else "")
+
+
+def _total(reports: Sequence[Report]) -> str:
+    states = [report.state for report in reports]
+    return (
+        f"{len(reports)} components: {states.count('passed')} ok, {states.count('failed')} failed, "
+        f"{states.count('skipped')} not checked"
+    )

@@ -122,12 +122,10 @@ def definitions(rows: Iterable[tuple[str, str, str]]) -> None:
         _show(Padding(title, (0, 0, 0, 2)), Padding(Text(text), (0, 0, 0, 6)))
 
 
-def finding(passed: bool, check: str, about: str, expected: str, outcome: str) -> None:
-    """Print a line on one check."""
-    mark = ("ok   ", "green") if passed else ("FAILS", "bold red")
-    what = f"  {check:<12}{about}: " if about else f"  {check}: "
-    text = f"{outcome}" if outcome == "holds" else f"{outcome} (expected: {expected})"
-    _show(Text.assemble(mark, what, text), soft_wrap=True)
+def outcome(state: str, what: str, found: str) -> None:
+    """Print a line on something that passed, failed or was skipped."""
+    mark = {"passed": ("ok     ", "green"), "failed": ("FAILS  ", "bold red")}.get(state, ("skipped", "dim"))
+    _show(Text.assemble(mark, f"  {what}", f"  {found}" if found else ""), soft_wrap=True)
 
 
 def measured(value: float, stderr: float | None) -> str:

@@ -1,18 +1,162 @@
-"""What holds for every model and for every target that is one."""
+"""What holds for every model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
-from samplerhub.capabilities import Denoises, Density, FromTarget, HasDtype, HasMoments, HasShape
+from samplerhub.capabilities import Costs, Density, FromTarget, HasDtype, HasShape
 from samplerhub.errors import Mismatch, UnusableFile
-from samplerhub.model import made_for
+from samplerhub.model import made_for, posterior_mean
 from samplerhub.protocols import ScoreModel, Target
+from samplerhub.testing.check import Case, Finding, NotApplicable, alone, check, examine, kept, require
 
 LEVELS = (0.01, 0.3, 2.0, 50.0)
+ROWS = 32
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """A model, made for its target, and the shape of a sample."""
+
+    model: ScoreModel
+    shape: tuple[int, ...]
+
+    def calls(self) -> Iterator[tuple[float, Tensor, Tensor, float]]:
+        """Yield noise level, states, rho and the tolerance of their type."""
+        dtypes = (self.model.dtype,) if isinstance(self.model, HasDtype) else (torch.float32, torch.float64)
+        for dtype in dtypes:
+            for level in LEVELS:
+                y = level * torch.randn(ROWS, *self.shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+                rho = torch.full((1,) * (1 + len(self.shape)), level, dtype=dtype)
+                yield level, y, rho, 1e-4 if dtype == torch.float32 else 1e-9
+
+    @cached_property
+    def outputs(self) -> list[tuple[float, Tensor, Tensor, float, Tensor]]:
+        """The calls with what the model returns."""
+        return [(*call, self.of(call[1], call[2])) for call in self.calls()]
+
+    def of(self, y: Tensor, rho: Tensor) -> Tensor:
+        """Return what the model makes of copies of y and rho."""
+        return alone(lambda: self.model(y.clone(), rho.clone()))[0]
+
+
+@check("model-runs", "tensors of its own that stay in float32, or rho of a shape that it does not broadcast", gate=True)
+def runs(case: Modelled) -> None:
+    """It takes y and rho = (1, 1, ...), in float32 and float64 or in its own dtype, and keeps shape and type.
+
+    Samplers subtract what it returns from y; one that returns another type slows the whole run down, or stops it.
+    """
+    for _, y, _, _, out in case.outputs:
+        require(out.shape == y.shape, f"shape {tuple(out.shape)}", f"{tuple(y.shape)}")
+        require(out.dtype == y.dtype, f"{out.dtype}", f"{y.dtype}")
+
+
+@check("model-predicts", "a name from another library: 'epsilon', 'sample', 'v_prediction'", gate=True)
+def predicts(case: Modelled) -> None:
+    """`predicts` is x0, eps or score.
+
+    What it returns is turned into the posterior mean by that word.
+    """
+    require(case.model.predicts in ("x0", "eps", "score"), f"{case.model.predicts!r}", "'x0', 'eps' or 'score'")
+
+
+@check("model-finite", "an exponential of 1/rho^2 that overflows, or 0/0 far away from the data")
+def finite(case: Modelled) -> None:
+    """It is finite at noise levels from 0.01 to 50.
+
+    A state that is not finite stays so to the end of the run.
+    """
+    for level, *_, out in case.outputs:
+        require(bool(out.isfinite().all()), f"not finite at rho = {level:g}")
+
+
+@check("model-in-place", "y -= ..., or y.mul_(...), inside the network")
+def in_place(case: Modelled) -> None:
+    """It modifies neither y nor rho.
+
+    Both belong to the sampler, which goes on using them.
+    """
+    for level, y, rho, _ in case.calls():
+        given, level_given = y.clone(), rho.clone()
+        alone(partial(case.model, given, level_given))
+        require(torch.equal(given, y) and torch.equal(level_given, rho), f"modified at rho = {level:g}")
+
+
+@check("model-rows", "batch normalisation in training mode, or noise that is drawn for the batch")
+def rows(case: Modelled) -> None:
+    """Each sample is treated by itself: in another order the same samples come out, in that order.
+
+    The same seed has to give the same samples whatever the size of the batch.
+    """
+    for level, y, rho, tolerance, out in case.outputs:
+        flipped = case.of(y.flip(0), rho).flip(0)
+        _same(flipped, out, tolerance, f"in reverse order, at rho = {level:g}")
+        some = case.of(y[:5], rho)
+        _same(some, out[:5], tolerance, f"in a batch of 5, at rho = {level:g}")
+
+
+@check("model-rho", "rho is taken for a number, or flattened")
+def rho_of_each(case: Modelled) -> None:
+    """A noise level for each sample, shape (n, 1, ...), gives what one for all gives.
+
+    Samplers with steps of their own per sample call it that way.
+    """
+    for level, y, rho, tolerance, out in case.outputs:
+        each = rho.expand(ROWS, *rho.shape[1:]).clone()
+        out_each = case.of(y, each)
+        _same(out_each, out, tolerance, f"with rho for each sample, at rho = {level:g}")
+
+
+@check("model-repeatable", "dropout that is left on, or noise that is drawn inside")
+def repeatable(case: Modelled) -> None:
+    """The same y and rho give the same prediction, and the global random numbers are left alone.
+
+    Two evaluations at one state, as adaptive samplers make them, are taken for equal.
+    """
+    for level, y, rho, tolerance, out in case.outputs:
+        _, untouched = alone(partial(case.model, y.clone(), rho.clone()))
+        again = case.model(y.clone(), rho.clone())
+        _same(again, out, tolerance, f"a second time, at rho = {level:g}")
+        require(untouched, "global random numbers are drawn or seeded")
+
+
+@check("model-score", "the sign, or a power of rho, in what `predicts` names")
+def score(case: Modelled) -> None:
+    """A model with a density of its own has its gradient as score: E[x_0 | y] = y + rho^2 grad log p(y).
+
+    The figures that are computed from the one are compared with those from the other.
+    """
+    model = case.model
+    if not isinstance(model, Density):
+        raise NotApplicable("it has no log_prob")
+    for level, y, rho, tolerance in case.calls():
+        with torch.enable_grad():
+            x = y.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(model.log_prob(x, rho).sum(), x)
+        expected = y + rho * rho * gradient
+        _same(posterior_mean(model, y, rho), expected, 10 * tolerance, f"beside its density, at rho = {level:g}")
+
+
+@check("model-cost", "a share of evaluations instead of a number")
+def cost(case: Modelled) -> None:
+    """A model that says what an evaluation costs says integers, 1 or more, one for each noise level.
+
+    They are added up to the NFE of a run.
+    """
+    if not isinstance(case.model, Costs):
+        raise NotApplicable("it says nothing about its cost: an evaluation is one")
+    rho = torch.tensor(LEVELS)
+    value = case.model.cost(rho)
+    fine = value.dtype == torch.int64 and value.shape == rho.shape and bool((value >= 1).all())
+    require(fine, f"{value.tolist()}, {value.dtype}", "int64, 1 or more, as many as noise levels")
+
+
+CHECKS = (runs, predicts, finite, in_place, rows, rho_of_each, repeatable, score, cost)
 
 
 def made_for_each(
@@ -32,58 +176,26 @@ def made_for_each(
             yield about, made, shape
 
 
-def check_model(model: ScoreModel, shape: tuple[int, ...]) -> None:
-    """Assert that a model keeps shape and type, is finite, and treats each sample by itself."""
-    dtypes = (model.dtype,) if isinstance(model, HasDtype) else (torch.float32, torch.float64)
-    ones = (1,) * len(shape)
-    for dtype in dtypes:
-        tolerance = 1e-4 if dtype == torch.float32 else 1e-9
-        for level in LEVELS:
-            y = level * torch.randn(32, *shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
-            rho, before = torch.full((1, *ones), level, dtype=dtype), y.clone()
-            out = model(y, rho)
-            assert out.shape == y.shape, f"shape {tuple(y.shape)} became {tuple(out.shape)}"
-            assert out.dtype == dtype, f"{dtype} became {out.dtype}"
-            assert bool(out.isfinite().all()), f"not finite at rho = {level}"
-            assert torch.equal(y, before), "a model does not modify its input"
-            flipped, each = model(y.flip(0), rho).flip(0), model(y, rho.expand(32, *ones))
-            atol = tolerance * float(out.abs().max())
-            assert torch.allclose(flipped, out, rtol=tolerance, atol=atol), "the order of the batch matters"
-            assert torch.allclose(each, out, rtol=tolerance, atol=atol), "rho of shape (n, 1, ...) differs"
+def cases(model: ScoreModel | FromTarget, targets: Mapping[str, Target]) -> Iterator[Case]:
+    """Yield a model for each target that fits."""
+    for about, made, shape in made_for_each(model, targets):
+        yield Case(about, Modelled(made, shape))
 
 
-def check_target(target: Target) -> None:
-    """Assert the shape of samples, their randomness, moments, and that density and posterior mean agree."""
-    rng = torch.Generator()
-    state = torch.get_rng_state()
-    x = target.sample(4000, rng.manual_seed(0))
-    assert x.shape == (4000, *target.shape), f"sample(4000) has shape {tuple(x.shape)}, target.shape is {target.shape}"
-    assert torch.equal(x, target.sample(4000, rng.manual_seed(0))), "the same generator gives other samples"
-    assert not torch.equal(x, target.sample(4000, rng.manual_seed(1))), "samples do not depend on the generator"
-    assert torch.equal(torch.get_rng_state(), state), "the global random numbers are left alone"
-    if isinstance(target, HasMoments):
-        mean, covariance = target.moments()
-        flat = x.flatten(1).double()
-        stderr = covariance.diagonal().clamp(min=0).sqrt() / 4000**0.5
-        assert bool(((flat.mean(0) - mean).abs() <= 5 * stderr + 1e-12).all()), "the mean of samples is not `moments`"
-        spread = (flat.var(0) - covariance.diagonal()).abs()
-        stderr = ((flat - mean) ** 2).std(0) / 4000**0.5
-        # A coordinate that hardly ever varies, such as a corner pixel, shows that in few samples, or in none.
-        reach, v = float(flat.max() - flat.min()), covariance.diagonal().clamp(min=0)
-        stderr = torch.where(v < 10 * reach**2 / 4000, reach * (v / 4000).sqrt() + reach**2 / 4000, stderr)
-        assert bool((spread <= 5 * stderr + 1e-12).all()), "the variance of samples is not `moments`"
-    if isinstance(target, Denoises) and isinstance(target, Density):
-        for level in (0.1, 1.0, 10.0):
-            _check_tweedie(target, x[:64].double(), level)
+def check_model(model: ScoreModel, shape: tuple[int, ...] = (2,)) -> list[Finding]:
+    """Check that a model keeps shape and type, is finite, and treats each sample by itself.
+
+    Args:
+        model: The model, as `samplerhub.made_for` has made it where it is made from a target.
+        shape: Shape of one sample.
+
+    Raises:
+        NotKept: Something does not hold.
+    """
+    return kept(examine(CHECKS, [Case("", Modelled(model, shape))]))
 
 
-def _check_tweedie(target: Denoises, x: Tensor, level: float) -> None:
-    """Tweedie: E[x_0 | y] = y + rho^2 grad log p(y)."""
-    assert isinstance(target, Density)
-    z = torch.randn(x.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    y = (x + level * z).requires_grad_()
-    rho = torch.full((1,) * x.ndim, level, dtype=torch.float64)
-    (score,) = torch.autograd.grad(target.log_prob(y, rho).sum(), y)
-    y = y.detach()
-    error = (target.denoise(y, rho) - (y + level**2 * score)).abs().max()
-    assert error <= 1e-8 * (1 + float(y.abs().max())), f"denoise and the gradient of log_prob disagree by {error:g}"
+def _same(value: Tensor, expected: Tensor, tolerance: float, how: str) -> None:
+    atol = tolerance * float(expected.abs().max())
+    off = float((value - expected).abs().max())
+    require(torch.allclose(value, expected, rtol=tolerance, atol=atol), f"{how}, it is off by {off:.2g}")
