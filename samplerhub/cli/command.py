@@ -113,7 +113,8 @@ def flags(parameters: Iterable[inspect.Parameter]) -> set[str]:
     for one in parameters:
         for info in one.annotation.__metadata__:
             if isinstance(info, OptionInfo):
-                found |= {*(info.param_decls or (f"--{one.name.replace('_', '-')}",))}
+                names = {name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)}
+                found |= names or {f"--{one.name.replace('_', '-')}"}  # in Annotated, the first name is its default
     return found
 
 
