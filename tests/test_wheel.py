@@ -42,4 +42,7 @@ def test_wheel(tmp_path: Path) -> None:
     assert all(f"= {plugin}" in entry_points for plugin in plugins)
     assert {"samplerhub/py.typed", "samplerhub/cli/__init__.py"} <= names
     assert {f"samplerhub_{plugin}/digits.safetensors" for plugin in ("models", "features")} <= names
+    assert {
+        f"samplerhub/scaffold/templates/{name}.j2" for name in ("shared/__init__.py", "sampler/component.py")
+    } <= names
     assert not any(name.startswith(("tests/", "docs/")) for name in names)

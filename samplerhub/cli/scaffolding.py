@@ -63,7 +63,7 @@ def write_plugin(
     render.lines([f"{render.shown(folder)}: the {role} {names.component}", *(f"  {path}" for path in files)])
     render.lines(["", "Next:", *(f"  {command}" for command in then)])
     render.lines(
-        ["", f"The example is real: make it yours in {render.shown(folder)}/{names.package}/{names.module}.py."]
+        ["", f"The example is real: make it yours in {render.shown(folder)}/src/{names.package}/{names.module}.py."]
     )
 
 

@@ -45,7 +45,7 @@ def render(names: Names) -> dict[str, str]:
     }
     templates = [name for name in environment.list_templates() if name.startswith(("shared/", f"{names.role}/"))]
     rendered = {_path(name, names): environment.get_template(name).render(told) for name in templates}
-    _check_class(names, rendered[f"{names.package}/{names.module}.py"])
+    _check_class(names, rendered[f"src/{names.package}/{names.module}.py"])
     return dict(sorted(rendered.items()))
 
 
@@ -78,9 +78,9 @@ def _path(template: str, names: Names) -> str:
     name = Path(template).name.removesuffix(TEMPLATE)
     inside = {
         "gitignore": ".gitignore",
-        "__init__.py": f"{names.package}/__init__.py",
-        "py.typed": f"{names.package}/py.typed",
-        "component.py": f"{names.package}/{names.module}.py",
+        "__init__.py": f"src/{names.package}/__init__.py",
+        "py.typed": f"src/{names.package}/py.typed",
+        "component.py": f"src/{names.package}/{names.module}.py",
         "test.py": f"tests/test_{names.module}.py",
     }
     return inside.get(name, name)
