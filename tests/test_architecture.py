@@ -96,6 +96,7 @@ MAY_IMPORT = {
         "testing",
         "convert",
         "scaffold",
+        "sweep",
     },
     "pytest_plugin": {"plugin", "registry", "testing"},
     "__main__": {"cli"},

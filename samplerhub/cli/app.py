@@ -30,6 +30,15 @@ LEARN_GRID = (
     "reads. The error is the RMS distance to the end of the exact flow; the gain is measured on starting states that "
     "were held out. It takes the options of samplerhub run."
 )
+SWEEP = (
+    "Make every run of a comparison: each combination of the values given, each in a folder of its own.\n\n"
+    "Any option of samplerhub run may have several values: separated by commas, given again, or as a range, "
+    "linspace:0:1:5 or logspace:0.01:1:3, ends included. An option that only some components have applies to these; a "
+    "combination that cannot be run is named beforehand and skipped. The same command goes on where it was stopped; "
+    "another value adds only its runs. The same seed starts all runs from the same noise.\n\n"
+    "Example: samplerhub sweep --sampler deis,heun,unipc --nfe 5,8,10 --seeds 5 --metric kl --target mixture --out "
+    "runs/first"
+)
 TRAIN = (
     "Fit a model to a target, and write its weights to a file.\n\n"
     "A run that was killed is taken up again by the same command."
@@ -115,6 +124,10 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
 
     app.callback()(_options)
     app.command("run", help=RUN)(_run(rest, registry) if asked == "run" else _only_listed)
+    several = {"ignore_unknown_options": True, "allow_extra_args": True}  # options with several values: `planning`
+    app.command("sweep", help=SWEEP, context_settings=several)(
+        _sweep(rest, registry) if asked == "sweep" else _only_listed
+    )
     app.command("budget", help=BUDGET)(_budget(rest, registry) if asked == "budget" else _only_listed)
     app.command("learn-grid", help=LEARN_GRID)(_learn_grid(rest, registry) if asked == "learn-grid" else _only_listed)
     app.command("train", help=TRAIN)(_train(rest, registry) if asked == "train" else _only_listed)
@@ -194,6 +207,12 @@ def _run(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
     from samplerhub.cli.running import run_command
 
     return run_command(arguments, registry)
+
+
+def _sweep(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
+    from samplerhub.cli.sweeping import sweep_command
+
+    return sweep_command(arguments, registry)
 
 
 def _budget(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:

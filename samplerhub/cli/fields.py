@@ -63,12 +63,17 @@ def value_of(text: str, info: FieldInfo) -> JsonValue:
         return None
     if text[:1] in "[{" and text:
         return _json(text)
-    if any(get_origin(member) in SEQUENCES or member in SEQUENCES for member in members):
+    if is_sequence(info):
         scalar = any(member in PLAIN and member is not type(None) for member in members)
         if "," in text or not scalar:
             items = _json(f"[{text}]")
             return items if isinstance(items, list) else [part.strip() for part in text.split(",")]
     return text
+
+
+def is_sequence(info: FieldInfo) -> bool:
+    """Say whether a value of a field is, or may be, several."""
+    return any(get_origin(member) in SEQUENCES or member in SEQUENCES for member in _members(info.annotation))
 
 
 def _json(text: str) -> JsonValue:

@@ -4,6 +4,7 @@ from samplerhub.sweep.cell import Cell as Cell
 from samplerhub.sweep.cell import Skipped as Skipped
 from samplerhub.sweep.conduct import Conducted as Conducted
 from samplerhub.sweep.conduct import conduct as conduct
+from samplerhub.sweep.estimate import seconds_of as seconds_of
 from samplerhub.sweep.store import Kept as Kept
 from samplerhub.sweep.store import Store as Store
 from samplerhub.sweep.table import Group as Group

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
 from samplerhub.assembly import assemble, complete
+from samplerhub.capabilities import Budgeted
 from samplerhub.config import RUN_ROLES, Choice, RunConfig
 from samplerhub.manifest import ComponentRecord, record
 from samplerhub.registry import Registry
@@ -19,12 +20,21 @@ from samplerhub.registry import Registry
 class Cell:
     """One run that is to be done."""
 
-    key: str
-    """Hash of everything that is asked for, 12 hexadecimal digits: the name of its folder."""
     config: RunConfig
     """The run, every field of every component written out."""
     axes: Mapping[str, JsonValue]
-    """What distinguishes it from the other runs of the sweep, by option: ``{"sampler": "deis", "nfe": 10}``."""
+    """What is asked for, by option: ``{"sampler": "deis", "nfe": 10}``."""
+    steps: int
+    nfe: float | None
+    """Evaluations per sample; None where the sampler cannot say beforehand."""
+    sources: tuple[str, ...] = ()
+    """Where the components come from, with a hash of the files that they read."""
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that is asked for, 12 hexadecimal digits: the name of the run's folder."""
+        asked = self.config.model_dump(mode="json", exclude={"batch"})  # which changes no sample
+        return hashlib.sha256(json.dumps([asked, self.sources], sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def of(cls, config: RunConfig, axes: Mapping[str, JsonValue], registry: Registry) -> Cell:
@@ -40,16 +50,20 @@ class Cell:
         experiment = assemble(config, registry)
         records = {role: record(getattr(experiment, role)) for role in RUN_ROLES}
         figures = [record(metric) for metric in dict(experiment.metrics).values()]  # type: ignore[arg-type]
-        config = config.model_copy(
-            update={
-                "components": {role: _written_out(config.components[role], records[role]) for role in RUN_ROLES},
-                "metrics": tuple(_written_out(c, r) for c, r in zip(config.metrics or (), figures)),
-            }
+        written = {role: _written_out(config.components[role], records[role]) for role in RUN_ROLES}
+        metrics = tuple(_written_out(choice, figure) for choice, figure in zip(config.metrics or (), figures))
+        sampler, times = experiment.sampler, experiment.times
+        return cls(
+            config.model_copy(update={"components": written, "metrics": metrics}),
+            dict(axes),
+            len(times) - 1,
+            sampler.evaluations(experiment.process, times) if isinstance(sampler, Budgeted) else None,
+            tuple(source for one in (*records.values(), *figures) for source in _sources(one)),
         )
-        asked = config.model_dump(mode="json", exclude={"batch"})  # changes no sample
-        digests = [_digests(one) for one in (*records.values(), *figures)]
-        text = json.dumps([asked, digests], sort_keys=True)
-        return cls(hashlib.sha256(text.encode()).hexdigest()[:12], config, dict(axes))
+
+    def at(self, seed: int) -> Cell:
+        """Return the same run with another seed, on which nothing else depends."""
+        return replace(self, config=self.config.model_copy(update={"seed": seed}), axes={**self.axes, "seed": seed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +81,7 @@ def _written_out(choice: Choice, component: ComponentRecord) -> Choice:
     return choice.model_copy(update={"fields": fields, "parts": parts})
 
 
-def _digests(component: ComponentRecord) -> list[JsonValue]:
-    return [component.target, component.digest, *map(_digests, component.parts.values())]
+def _sources(component: ComponentRecord) -> Iterator[str]:
+    yield f"{component.target} {component.digest or ''}"
+    for part in component.parts.values():
+        yield from _sources(part)

@@ -33,6 +33,8 @@ class Conducted:
     failed: list[tuple[Cell, Exception]] = field(default_factory=list)
     again: list[Cell] = field(default_factory=list)
     """Runs that were begun anew because a worker was lost, or because what was there was not whole."""
+    last: Cell | None = None
+    """The run that ended last."""
 
     @property
     def left(self) -> int:
@@ -78,7 +80,7 @@ def _round(
     try:
         with closing(_outcomes(engine, _claimed(missing, store, held, others, now))) as outcomes:
             for outcome in outcomes:
-                cell = cells[outcome.job.key]
+                cell = now.last = cells[outcome.job.key]
                 now.again += [cell] * bool(outcome.again)
                 if outcome.value is not None:
                     store.write(cell, outcome.value)

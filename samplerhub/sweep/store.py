@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from pydantic import JsonValue, ValidationError
 from samplerhub.errors import UnusableFile
 from samplerhub.files import Json, read_json, writable_folder, write_text
 from samplerhub.manifest import Manifest
-from samplerhub.sweep.cell import Cell
+from samplerhub.sweep.cell import Cell, Skipped
 from samplerhub.sweep.task import MANIFEST, Files
 
-RESULT = "result.json"
+RESULT, NOTED = "result.json", "sweep.json"
 KEY = re.compile(r"[0-9a-f]{12}")
 
 
@@ -48,6 +48,15 @@ class Failure:
     axes: Mapping[str, JsonValue]
     error: str
     traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """How a sweep came about."""
+
+    commands: tuple[str, ...] = ()
+    """The commands, the latest last."""
+    skipped: tuple[Skipped, ...] = ()
 
 
 class Store:
@@ -154,17 +163,46 @@ class Store:
                         found.append(Failure(key, axes, error, traceback))
         return found
 
+    def note(self, command: str, skipped: Sequence[Skipped]) -> None:
+        """Keep the command and what it skipped, beside those of earlier ones."""
+        with self._lock("sweep"):
+            now = self.noted()
+            commands = [one for one in now.commands if one != command]
+            left_out = {json.dumps(dict(one.axes), sort_keys=True): one for one in (*now.skipped, *skipped)}
+            facts = {
+                "commands": [*commands, command],
+                "skipped": [{"axes": dict(one.axes), "reason": one.reason} for one in left_out.values()],
+            }
+            write_text(self.folder / NOTED, json.dumps(facts, indent=1) + "\n")
+
+    def noted(self) -> Noted:
+        """Return the commands that made the sweep; none where that was lost."""
+        try:
+            facts = read_json(self.folder / NOTED)
+        except UnusableFile:
+            return Noted()
+        match facts:
+            case {"commands": list(commands), "skipped": list(skipped)}:
+                found = [one for one in skipped if isinstance(one, dict)]
+                return Noted(
+                    tuple(str(command) for command in commands),
+                    tuple(Skipped(one["axes"], str(one["reason"])) for one in found if isinstance(one["axes"], dict)),
+                )
+        return Noted()
+
     def claim(self, key: str) -> FileLock | None:
         """Return a lock on a run, to be released; None where another process holds it."""
-        locks = writable_folder(self.folder / ".locks")
-        lock = FileLock(locks / key)
+        lock = self._lock(key)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             return None
         except OSError as error:
-            raise UnusableFile(f"cannot write to the folder {locks}: {error.strerror or error}") from error
+            raise UnusableFile(f"cannot write to the folder {self.folder}: {error.strerror or error}") from error
         return lock
+
+    def _lock(self, name: str) -> FileLock:
+        return FileLock(writable_folder(self.folder / ".locks") / name)
 
     def _failure(self, key: str) -> Path:
         return self.folder / "failed" / f"{key}.json"

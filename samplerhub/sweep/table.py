@@ -119,7 +119,7 @@ def tied(best: Group, other: Group, metric: str) -> bool:
         return bool(stats.ttest_1samp(differences, 0.0).pvalue > LEVEL)
     a, b = best.figures[metric], other.figures[metric]
     spread = math.hypot(a.stderr or 0.0, b.stderr or 0.0)
-    return abs(a.value - b.value) <= stats.norm.isf(LEVEL / 2) * spread
+    return abs(a.value - b.value) <= float(stats.norm.isf(LEVEL / 2)) * spread
 
 
 def _pairs(one: Group, other: Group, metric: str) -> list[tuple[float, float]]:
