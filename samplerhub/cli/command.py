@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -83,6 +84,7 @@ def command(
     select: Select = select_for_run,
     roles: Sequence[str] = CHOICES,
     shared: Mapping[str, Any] = RUN,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[..., None]:
     """Return a command for typer: its own options, those that choose components, and the fields of the chosen ones.
 
@@ -93,6 +95,7 @@ def command(
         select: How the components are chosen.
         roles: What can be chosen.
         shared: The parameters that it shares with others, by name: those of `RUN` for a command about a run.
+        defaults: What is said of roles that stay empty where nothing is chosen.
     """
     own = [one.replace(kind=one.KEYWORD_ONLY) for one in inspect.signature(body, eval_str=True).parameters.values()][1:]
     parameters = [*(parameter(name, kind) for name, kind in shared.items()), *own]
@@ -103,7 +106,7 @@ def command(
         settings = {name: options[name] for name in shared if name in SETTINGS}
         body(replace(line, settings=settings), **{one.name: options[one.name] for one in own})
 
-    choosing = (role_parameter(role, registry) for role in roles)
+    choosing = (role_parameter(role, registry, defaults.get(role, "")) for role in roles)
     return extended(filled, [*parameters, *choosing, *field_parameters(line.fields)])
 
 
@@ -123,10 +126,16 @@ def parameter(name: str, kind: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
-def role_parameter(role: str, registry: Registry) -> inspect.Parameter:
-    """Return the option that chooses a component, or several metrics."""
+def role_parameter(role: str, registry: Registry, default: str = "") -> inspect.Parameter:
+    """Return the option that chooses a component, or several metrics.
+
+    Args:
+        role: What it plays.
+        registry: What is installed.
+        default: What is taken where none is chosen, in words; by default what the registry says.
+    """
     try:
-        default = registry.spelled(registry.default(role))
+        default = default or registry.spelled(registry.default(role))
     except UnknownComponent:
         default = "as the target suggests" if role in CHOICES else "none"
     text = f"{ROLES[role][:1].upper()}{ROLES[role][1:]} (default: {default})."

@@ -200,6 +200,8 @@ class FieldOptions:
             return f"no option {name}{among(name, of_component, 'there are')}"
         chosen = dict.fromkeys(f"{option.chosen.role} {option.chosen.name}" for option in self.options)
         hint = did_you_mean(name, known) or ";"
+        if not chosen:
+            return f"no option {name}{hint} the chosen component has none"
         return f"no option {name}{hint} options depend on the chosen components; with options are {', '.join(chosen)}"
 
     @staticmethod

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from samplerhub.assembly import assemble, complete, differences, named
 from samplerhub.capabilities import Budgeted
 from samplerhub.cli.command import Line, command
+from samplerhub.cli.engines import HERE, WITH_ENGINE, engine_of, select_with_engine
 from samplerhub.cli.figures import in_words
 from samplerhub.cli.settings import Json, Quiet
 from samplerhub.component import kebab, parts
@@ -32,7 +33,7 @@ Out = Annotated[
 
 def run_command(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
     """Return the command with the options of the components that the arguments choose."""
-    return command(run, arguments, registry)
+    return command(run, arguments, registry, select=select_with_engine, roles=WITH_ENGINE, defaults=HERE)
 
 
 def run(line: Line, out: Out = None, as_json: Json = False, quiet: Quiet = False) -> None:
@@ -43,6 +44,7 @@ def run(line: Line, out: Out = None, as_json: Json = False, quiet: Quiet = False
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         config = complete(line.config, line.registry)
         experiment = assemble(config, line.registry)
+        engine = engine_of(line.given, line.registry, line.fields)
         before = line.selection.manifest
         for change in differences(before, config, experiment) if before else ():
             render.note(f"warning: {change}", "yellow")
@@ -52,7 +54,7 @@ def run(line: Line, out: Out = None, as_json: Json = False, quiet: Quiet = False
             render.note(f"taking up {_blocks(finished)} in {render.shown(folder.blocks)}")
         try:
             with render.progress("sampling", quiet) as observe:
-                result = experiment.run(observe, folder)
+                result = experiment.run(observe, folder, engine)
             manifest = named(result.manifest, config)
             files = folder.write(experiment, result, manifest)
         except KeyboardInterrupt:

@@ -15,11 +15,11 @@ from typing import Annotated, Any
 
 import typer
 
-from samplerhub.assembly import build
 from samplerhub.cli.command import extended, field_parameters, role_parameter
+from samplerhub.cli.engines import engine_of
 from samplerhub.cli.options import FieldOptions, Scan, scan
 from samplerhub.cli.planning import Plan, Texts, asked, plan, values
-from samplerhub.cli.selection import laid_over, select_for_run, select_one
+from samplerhub.cli.selection import select_for_run
 from samplerhub.cli.settings import RUN, Json, Quiet
 from samplerhub.config import RUN_ROLES
 from samplerhub.engine import Engine
@@ -205,16 +205,11 @@ def varying(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _engine(texts: Texts, registry: Registry) -> Engine:
     """Return the engine, and take its options from the texts."""
-    own = {option: text for option, text in texts.items() if option == "--engine" or option.startswith("--engine.")}
-    for option in own:
-        del texts[option]
-    (name,) = own.pop("--engine", (registry.spelled(registry.default("engine")),))[-1:]
-    given = Scan(tuple((option, text[-1]) for option, text in own.items()), (), False)
-    selection = select_one("engine", name, given, registry)
-    fields = FieldOptions(selection.chosen)
-    fields.check(given)
-    engine = build("engine", laid_over(selection.config, fields, given).components["engine"], registry)
-    assert isinstance(engine, Engine)
+    default = ("--engine", registry.spelled(registry.default("engine")))
+    own = [option for option in texts if option == "--engine" or option.startswith("--engine.")]
+    given = Scan((default, *((option, texts.pop(option)[-1]) for option in own)), (), False)
+    engine = engine_of(given, registry)
+    assert engine is not None
     return engine
 
 
