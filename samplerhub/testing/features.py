@@ -9,11 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from samplerhub.capabilities import FitsData, HasMoments, HasShape, LinearFeatures
+from samplerhub.capabilities import FitsData, HasDigest, HasMoments, HasShape, Inspects, LinearFeatures
 from samplerhub.errors import Mismatch
 from samplerhub.noise import stream
 from samplerhub.protocols import Features, Target
 from samplerhub.testing.check import Case, Finding, NotApplicable, alone, check, examine, kept, require
+from samplerhub.testing.metric import setup_of
 from samplerhub.testing.reference import BellsTarget
 
 
@@ -52,6 +53,10 @@ def shape(case: Embedded) -> None:
 
     Distances and moments are taken between the rows.
     """
+    if isinstance(case.features, HasDigest):
+        _ = case.features.digest  # says which file is not here
+    if isinstance(case.features, Inspects):
+        case.features.inspect(setup_of(case.target, 200))
     made = case.features.shape if isinstance(case.features, HasShape) else None
     if made is not None and tuple(made) != tuple(case.target.shape):
         raise Mismatch(f"made for data of shape {tuple(made)}, not {tuple(case.target.shape)}")
