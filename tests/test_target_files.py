@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import pickle
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -62,6 +63,21 @@ def test_every_fifth_row_is_held_out(tmp_path):
     for split in ("held-out", "all"):
         with pytest.raises(Mismatch, match=f"split = '{split}' holds no data out"):
             Array(file=file, split=split).held_out()
+
+
+def test_a_split_without_data_is_said_to_be_empty(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    target = Array(file=saved(tmp_path, np.random.default_rng(0).normal(size=(3, 2))))
+    assert len(target.data()) == 3
+    with pytest.raises(Mismatch, match="one in 5, and there are only 3; give more data, or set `every` to 3 or less"):
+        target.held_out()
+    with pytest.raises(UnusableFile, match="no data are held out: that is one in 5, and there are only 3"):
+        target.replace(split="held-out").data()
+    assert len(target.replace(every=3).held_out().data()) == 1
+    words = ["run", "--target", "data.npy", "--model", "empirical", "-n", "8", "--steps", "2", "--quiet"]
+    for more in (["--target.split", "held-out"], ["--metric", "nearest"]):
+        assert main([*words, *more]) == 2
+        assert "no data are held out" in capsys.readouterr().err
 
 
 def test_an_array_is_a_finite_target(tmp_path):
@@ -247,6 +263,91 @@ def test_folders_that_will_not_do(tmp_path):
         image.save(folder / "001.png")
         with pytest.raises(UnusableFile, match=r"001.png is of mode .*; images are grey or RGB, with 8 bits"):
             Images(source=folder).data()
+
+
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+def flipped(data, rng, n):
+    """Yield a file with one byte changed, half of the time among the first hundred, and files that end early."""
+    for i in range(n):
+        where = int(rng.integers(min(100, len(data)) if i % 2 else len(data)))
+        yield data[:where] + bytes([data[where] ^ int(rng.integers(1, 256))]) + data[where + 1 :]
+    for _ in range(n // 10):
+        yield data[: int(rng.integers(len(data)))]
+
+
+def damageable(tmp_path):
+    """Yield small files of every kind that is read, each with the target that reads it."""
+    for ending in ("png", "jpg", "bmp", "gif", "tif", "webp", "ppm"):
+        written(folder := tmp_path / ending, LEVELS[:2], ending)
+        yield folder / f"001.{ending}", Images(source=folder)
+    np.save(tmp_path / "x.npy", LEVELS / 255)
+    np.savez(tmp_path / "x.npz", LEVELS / 255)
+    np.savez_compressed(tmp_path / "y.npz", LEVELS / 255)
+    write_tensors(tmp_path / "x.safetensors", {"x": torch.from_numpy(LEVELS)})
+    for name in ("x.npy", "x.npz", "y.npz", "x.safetensors"):
+        yield tmp_path / name, Images(source=tmp_path / name)
+    for name in ("x.npy", "x.npz"):
+        yield tmp_path / name, Array(file=tmp_path / name)
+    for name, data in (("", idx(LEVELS[..., 0])), (".gz", gzip.compress(idx(LEVELS[..., 0]), mtime=0))):
+        (folder := tmp_path / f"idx{name}").mkdir()
+        (file := folder / f"train-images-idx3-ubyte{name}").write_bytes(data)
+        yield file, FashionMnist(folder=folder)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow and numpy warn of some damage
+def test_a_damaged_file_is_read_or_refused_by_name(tmp_path):
+    rng, refused = np.random.default_rng(0), {}
+    for file, target in damageable(tmp_path):
+        whole = file.read_bytes()
+        for damaged in flipped(whole, rng, 60):
+            file.write_bytes(damaged)
+            try:
+                assert target.replace().data().isfinite().all()
+            except UnusableFile as error:
+                refused.setdefault(file.name, []).append(str(error))
+        file.write_bytes(whole)
+    assert len(refused) == 13
+    for messages in refused.values():
+        assert len(messages) > 5
+        assert all(str(tmp_path) in message for message in messages)
+
+
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("png", lambda data: data[:33] + chunk(b"IDAT", data[41:51]) + b"\0\0\0\4\xff\xff\xff\xff"),  # SyntaxError
+        ("png", lambda data: data[:8] + chunk(b"IHDR", b"\0\0\0\5") + data[33:]),  # ValueError
+        ("tif", lambda data: data[:2] + b"*\0\xff\xff\xff\xff" + data[8:]),
+        ("ppm", lambda data: b"P6 5 x 255 " + data[-90:]),  # ValueError
+    ],
+)
+def test_an_image_that_is_damaged(tmp_path, name, damage):
+    folder = written(tmp_path / "images", LEVELS[:2], name)
+    file = folder / f"001.{name}"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(UnusableFile, match=rf"cannot read .*001\.{name}: ."):
+        Images(source=folder).data()
+
+
+def test_an_array_that_is_damaged(tmp_path):
+    whole = saved(tmp_path, np.zeros((5, 2))).read_bytes()
+    for header in (whole.replace(b"'descr'", b"(descr'"), whole.replace(b"}", b"(")):  # tokenize.TokenError
+        (tmp_path / "data.npy").write_bytes(header)
+        with pytest.raises(UnusableFile, match="is damaged, or holds something else than numbers"):
+            Array(file=tmp_path / "data.npy").data()
+    np.savez(tmp_path / "data.npz", np.zeros((5, 2)))
+    whole = (tmp_path / "data.npz").read_bytes()
+    packed = whole[:8] + b"\x63" + whole[9:]
+    at = packed.index(b"PK\1\2") + 10
+    (tmp_path / "data.npz").write_bytes(packed[:at] + b"\x63" + packed[at + 1 :])  # NotImplementedError
+    with pytest.raises(UnusableFile, match="is damaged, or holds something else than numbers"):
+        Array(file=tmp_path / "data.npz").data()
 
 
 # --- Fashion-MNIST ----------------------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from samplerhub.errors import UnusableFile
+from samplerhub.errors import SamplerhubError, UnusableFile
 from samplerhub_targets.finite import FiniteTarget, checked, every, reading, sha256
 
 
@@ -68,7 +66,11 @@ def read_array(file: Path, key: str | None = None) -> NDArray[np.generic]:
             if key is not None and key not in found.files:
                 raise UnusableFile(f"{file} holds no array {key!r}; it has {', '.join(found.files)}")
             return np.asarray(found[key or found.files[0]])
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except SamplerhubError:
+        raise
+    except (
+        Exception
+    ) as error:  # a damaged header is read as Python, as a zip archive, as sizes: anything may come of it
         raise UnusableFile(
             f"{file} is damaged, or holds something else than numbers, such as pickled objects, which are never read: "
             "write arrays with numpy.save or numpy.savez"

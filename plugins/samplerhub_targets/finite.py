@@ -14,10 +14,14 @@ import torch
 from torch import Tensor
 
 from samplerhub import Component
-from samplerhub.errors import Mismatch, UnusableFile
+from samplerhub.errors import Mismatch, SamplerhubError, UnusableFile
 from samplerhub_targets.log_sobolev import compact_support, radius
 
 Split = Literal["train", "held-out", "all"]
+
+
+class EmptySplit(UnusableFile):
+    """There are too few data for a split to have any."""
 
 
 class FiniteTarget(Component):
@@ -31,7 +35,11 @@ class FiniteTarget(Component):
 
     @abstractmethod
     def read(self) -> Tensor:
-        """Return the data of the split, shape (N, *shape), float64."""
+        """Return the data of the split, shape (N, *shape), float64.
+
+        Raises:
+            UnusableFile: They cannot be read, or there are none in the split.
+        """
 
     def data(self) -> Tensor:
         """Return the data of the split, shape (N, *shape), float64."""
@@ -60,7 +68,7 @@ class FiniteTarget(Component):
         """
         if self.split != "train":
             raise Mismatch(f"split = {self.split!r} holds no data out; choose split = 'train'")
-        return self.replace(split="held-out")
+        return self._held_out
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Return mean (D,) and covariance (D, D) of the flattened data of the split, float64."""
@@ -78,6 +86,15 @@ class FiniteTarget(Component):
         return self.read()
 
     @cached_property
+    def _held_out(self) -> Self:
+        held_out = self.replace(split="held-out")
+        try:
+            held_out.data()
+        except EmptySplit as error:
+            raise Mismatch(str(error)) from error
+        return held_out
+
+    @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
         x = self._data.flatten(1)
         return x.mean(0), torch.cov(x.T, correction=0).reshape(x.shape[1], -1)
@@ -88,22 +105,38 @@ class FiniteTarget(Component):
 
 
 def every(k: int, x: Tensor, split: Split) -> Tensor:
-    """Return the data of a split where every k-th is held out: datum i if i mod k = k - 1."""
+    """Return the data of a split where every k-th is held out: datum i if i mod k = k - 1.
+
+    Raises:
+        EmptySplit: They are fewer than k, so that none is held out.
+    """
+    if split == "held-out" and len(x) < k:
+        raise EmptySplit(
+            f"no data are held out: that is one in {k}, and there are only {len(x)}; give more data, or set `every` "
+            f"to {len(x)} or less"
+        )
     held_out = torch.arange(len(x)) % k == k - 1
     return {"train": x[~held_out], "held-out": x[held_out], "all": x}[split]
 
 
 @contextmanager
 def reading(file: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Turn what goes wrong on reading a file into an `UnusableFile` that names it."""
+    """Turn what goes wrong on reading a file into an `UnusableFile` that names it.
+
+    Args:
+        file: The file.
+        errors: What its decoder raises, besides errors of the system, on a file that is damaged.
+    """
     try:
         yield
+    except SamplerhubError:
+        raise
     except FileNotFoundError:
         raise UnusableFile(f"there is no file {file}") from None
     except OSError as error:
         raise UnusableFile(f"cannot read {file}: {error.strerror or error}") from error
     except errors as error:
-        raise UnusableFile(f"cannot read {file}: {error}") from error
+        raise UnusableFile(f"cannot read {file}: {str(error) or type(error).__name__}") from error
 
 
 def checked(x: Tensor, file: Path) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
@@ -83,7 +83,7 @@ def read_folder(files: list[Path]) -> Tensor:
     """
     found: list[Tensor] = []
     for file in files:
-        with reading(file, UnidentifiedImageError, Image.DecompressionBombError), Image.open(file) as image:
+        with reading(file, Exception), Image.open(file) as image:  # decoders raise anything on a damaged file
             if image.mode not in MODES or "transparency" in image.info:
                 kind = "transparent" if image.mode in MODES else f"of mode {image.mode}"
                 raise UnusableFile(f"{file} is {kind}; images are grey or RGB, with 8 bits: convert it")
