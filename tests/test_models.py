@@ -11,11 +11,13 @@ from pydantic import ValidationError
 
 import samplerhub as sh
 from samplerhub.budget import measure_budget
+from samplerhub.cli import main
 from samplerhub.errors import InvalidSetting, Mismatch
 from samplerhub_grids.edm import EDMGrid
 from samplerhub_metrics.kl_exact import KLExact
 from samplerhub_metrics.score_error import ScoreError
 from samplerhub_models.callable import CallableModel
+from samplerhub_models.empirical import Empirical
 from samplerhub_models.exact import Exact
 from samplerhub_models.gaussian import GaussianScore
 from samplerhub_models.guided import Guided
@@ -30,6 +32,7 @@ from samplerhub_samplers.ddim import DDIM
 from samplerhub_samplers.deis import DEIS
 from samplerhub_samplers.dormand_prince import DormandPrince
 from samplerhub_samplers.heun import Heun
+from samplerhub_targets.digits import Digits
 from samplerhub_targets.gaussian import Gaussian
 from samplerhub_targets.mixture import Mixture
 
@@ -318,3 +321,64 @@ def test_a_module_computes_in_its_own_type_and_its_parameters_are_in_the_digest(
 def test_a_text_is_no_function():
     with pytest.raises(ValidationError, match="imported on the command line's word alone"):
         CallableModel(function="os:getcwd")
+
+
+# What a function may get wrong, and what is said of it.
+WRONG = {
+    "spread over the rows": (lambda y, rho: rho * y / (1 + rho**2), r"a tensor of shape \(16, 16\)"),
+    "one row": (lambda y, rho: y[:1], r"a tensor of shape \(1, 1\)"),
+    "a number": (lambda y, rho: y.mean(), r"a tensor of shape \(\)"),
+    "a float": (lambda y, rho: 0.5, "an object float"),
+    "an array": (lambda y, rho: y.numpy(), "an object ndarray"),
+    "a tuple": (lambda y, rho: (y, rho), "an object tuple"),
+    "nothing": (lambda y, rho: None, "an object NoneType"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("output", ["x0", "eps", "v", "velocity", "score"])
+def test_an_output_of_another_shape_is_refused(wrong, output):
+    function, found = WRONG[wrong]
+    message = rf"returned {found} for a state of shape \(16, 1\); .* time has shape \(16,\): .* write time\[:, None\]"
+    run = experiment(CallableModel(function=function, output=output, input="y"), target=MIXTURE, samples=16, steps=2)
+    with pytest.raises(Mismatch, match=message):
+        run.run()
+
+
+def test_the_hint_is_for_the_shape_of_the_state():
+    class Flat(torch.nn.Module):
+        def forward(self, x, t):
+            return x.flatten(1)
+
+    model = CallableModel(function=Flat().eval())
+    with pytest.raises(Mismatch, match=r"Flat returned a tensor of shape \(2, 48\) .* time\[:, None, None, None\]"):
+        model(torch.ones(2, 3, 4, 4), torch.ones(1, 1, 1, 1))
+
+
+def test_a_class_and_a_function_of_one_argument_are_refused():
+    with pytest.raises(ValidationError, match=r"Net is a class: give an object of it, such as net = Net\(\)\.eval\(\)"):
+        CallableModel(function=Net)
+    with pytest.raises(ValidationError, match="is called with a state and a time: too many positional arguments"):
+        CallableModel(function=lambda x: x)
+    assert CallableModel(function=torch.mul).function is torch.mul  # written in C: it cannot be asked what it takes
+
+
+def test_a_wrong_function_on_the_command_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine_of_wrong_shape.py").write_text(
+        "import torch\ndef wrong(y, rho):\n    return rho * y / (1 + rho**2)\n"
+        "class Net(torch.nn.Module):\n    def forward(self, y, rho):\n        return y\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--target", "mixture", "--model", "callable", "--quiet", "-n", "32", "--model.function"]
+    for name, message in (("wrong", "write time[:, None]"), ("Net", "Net is a class")):
+        assert main([*words, f"mine_of_wrong_shape:{name}"]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+# --- exact and empirical ----------------------------------------------------------------------------------------------
+
+
+def test_finite_data_have_an_exact_model_of_their_own():
+    with pytest.raises(Mismatch, match=r"choose the exact model of its data \(--model empirical\), a trained model"):
+        Exact().of(Digits())
+    assert sh.made_for(Empirical(), Digits()).shape == (1, 8, 8)

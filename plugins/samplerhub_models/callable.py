@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from samplerhub import Component, ForwardProcess, Imported, Part, alpha, diffusion2, drift, rho, time_at
-from samplerhub.errors import InvalidSetting
+from samplerhub.errors import InvalidSetting, Mismatch
 
 ROUNDING = 1e-5
 """A level that is outside the span by less, relatively, was rounded in the type of the run."""
@@ -22,7 +22,17 @@ Function = Callable[[Tensor, Tensor], Tensor]
 
 
 def evaluating(function: Function) -> Function:
-    """Return what is a function of its input: a module in training mode may draw random numbers."""
+    """Return what is a function of a state and a time: no class, no module that may draw random numbers (training)."""
+    if isinstance(function, type):
+        raise ValueError(
+            f"{_name(function)} is a class: give an object of it, such as net = {_name(function)}().eval()"
+        )
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError as error:
+        raise ValueError(f"{_name(function)} is called with a state and a time: {error}") from error
+    except ValueError:  # written in C: it does not say what it takes
+        pass
     if isinstance(function, nn.Module) and function.training:
         raise ValueError("the module is in training mode: call its eval() first")
     return function
@@ -33,6 +43,7 @@ class CallableModel(Component):
 
     The function lives in a process of its own, x_t = alpha x_0 + sigma eps; without one, alpha = 1 and sigma = t. It is
     called as function(x, time) or function(y, time), the state of shape (n, *d) and time of shape (n,), and returns
+    a tensor of the shape of the state:
 
         x0,  eps,  v = alpha eps - sigma x0,  velocity = dx/dt = alpha' x0 + sigma' eps,  score = grad log p(input)
 
@@ -98,6 +109,7 @@ class CallableModel(Component):
 
         Raises:
             InvalidSetting: The function's process does not have that noise level.
+            Mismatch: The function returns something else than a tensor of the shape of the state.
         """
         t = self.at(rho)
         alpha_t = torch.ones_like(rho) if self.process is None else alpha(self.process, t).to(rho)
@@ -137,8 +149,24 @@ class CallableModel(Component):
         times = {"t": t, "rho": rho, "sigma": rho * alpha_t, "log-rho": rho.log(), "log-snr": -2 * rho.log()}
         time = (self.factor * times[self.time]).to(state).flatten().expand(len(state))
         if not isinstance(self.function, nn.Module):
-            return self.function(state, time)
+            return self._checked(self.function(state, time), state)
         module = self.function.to(state.device)
         dtype = next((p.dtype for p in module.parameters()), state.dtype)
-        out: Tensor = module(state.to(dtype), time.to(dtype))
-        return out.to(state)
+        return self._checked(module(state.to(dtype), time.to(dtype)), state)
+
+    def _checked(self, out: object, state: Tensor) -> Tensor:
+        """Return an output, of the type of the state, if it is a tensor of its shape."""
+        if isinstance(out, Tensor) and out.shape == state.shape:
+            return out.to(state)
+        found = (
+            f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"an object {type(out).__name__}"
+        )
+        raise Mismatch(
+            f"the function {_name(self.function)} returned {found} for a state of shape {tuple(state.shape)}; a tensor "
+            f"of the shape of the state is needed. The time has shape ({len(state)},): beside the state, write "
+            f"time[{', '.join([':', *['None'] * (state.ndim - 1)])}]"
+        )
+
+
+def _name(function: object) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from samplerhub import Component, Denoises, Part, PosteriorMean, Target
+from samplerhub import Component, Denoises, FiniteData, Part, PosteriorMean, Target
 from samplerhub.errors import Mismatch
 
 
@@ -33,7 +33,13 @@ class Exact(Component):
         if not isinstance(target, Denoises):
             raise Mismatch(
                 f"the model 'exact' needs a target with a closed-form posterior mean, and the target "
-                f"{type(target).__name__} has no method 'denoise'; choose a trained model (--model network), or a "
-                f"target that has one (--target gaussian, --target mixture)"
+                f"{type(target).__name__} has no method 'denoise'; choose {_instead(target)}, or a target that has one "
+                "(--target gaussian, --target mixture)"
             )
         return PosteriorMean(target, target.shape)
+
+
+def _instead(target: Target) -> str:
+    """Return the models that such a target can have."""
+    trained = "a trained model (--model network)"
+    return f"the exact model of its data (--model empirical), {trained}" if isinstance(target, FiniteData) else trained
