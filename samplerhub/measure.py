@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -185,12 +185,20 @@ class Recorded:
     @property
     def features(self) -> Tensor:
         """Features of the samples."""
-        self._require(Need.FEATURES)
-        return embedded(self._fitted, self._snapshot.samples)
+        return torch.cat(list(self.feature_batches()))
 
     @property
     def reference_features(self) -> Tensor:
         """Features of the reference."""
+        return torch.cat(list(self.reference_feature_batches()))
+
+    def feature_batches(self) -> Iterator[Tensor]:
+        """Features of the samples, a batch at a time."""
+        self._require(Need.FEATURES)
+        return embedded(self._fitted, self._snapshot.samples)
+
+    def reference_feature_batches(self) -> Iterator[Tensor]:
+        """Features of the reference, a batch at a time."""
         self._require(Need.FEATURES)
         return embedded(self._fitted, self._reference)
 
@@ -240,12 +248,12 @@ class Recorded:
             raise TypeError(f"a metric reads {need.name}, which it did not declare in `needs`")
 
 
-def embedded(features: Features | None, x: Tensor) -> Tensor:
-    """Return the features of samples x (n, *d), a chunk at a time; without features the flattened samples."""
-    if features is None:
-        return x.flatten(1)
-    with torch.no_grad():
-        return torch.cat([features(chunk) for chunk in torch.split(x, CHUNK)])
+def embedded(features: Features | None, x: Tensor) -> Iterator[Tensor]:
+    """Yield the features of samples x (n, *d), a chunk at a time; without features the flattened samples."""
+    for chunk in torch.split(x, CHUNK):
+        with torch.no_grad():
+            vectors = chunk.flatten(1) if features is None else features(chunk)
+        yield vectors
 
 
 def measure(

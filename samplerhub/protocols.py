@@ -123,6 +123,14 @@ class Evidence(Protocol):
         """Features of the reference, (m, D)."""
         ...
 
+    def feature_batches(self) -> Iterator[Tensor]:
+        """Yield features of the samples, (k, D) at a time: for sums over more of them than should be held at once."""
+        ...
+
+    def reference_feature_batches(self) -> Iterator[Tensor]:
+        """Yield features of the reference, (k, D) at a time."""
+        ...
+
     @property
     def feature_moments(self) -> tuple[Tensor, Tensor] | None:
         """Mean (D,) and covariance (D, D) of the target's features at noise level `rho`; None where not known."""

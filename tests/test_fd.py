@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import dataclass
 from functools import reduce
 
@@ -12,8 +13,10 @@ import torch
 from scipy import linalg
 
 from samplerhub.errors import Mismatch
+from samplerhub_metrics import batches
+from samplerhub_metrics.batches import Batches, shuffle
 from samplerhub_metrics.fd import FD, intercept
-from samplerhub_metrics.frechet import Coordinates, Law, Moments, at_equality, frechet, influence, shuffled
+from samplerhub_metrics.frechet import Coordinates, Law, Moments, at_equality, frechet, influence
 from samplerhub_targets.gaussian import Gaussian
 
 F64 = torch.float64
@@ -22,10 +25,16 @@ ESTIMATORS = ("jackknife", "infinity", "plug-in")
 
 @dataclass(frozen=True)
 class Record:
-    features: torch.Tensor
-    reference_features: torch.Tensor | None = None
+    samples: torch.Tensor
+    reference: torch.Tensor | None = None
     feature_moments: tuple[torch.Tensor, torch.Tensor] | None = None
     embedding: str = "identity"
+
+    def feature_batches(self):
+        return iter(torch.split(self.samples, 100))
+
+    def reference_feature_batches(self):
+        return iter(torch.split(self.reference, 100))
 
 
 def rng(seed):
@@ -160,7 +169,7 @@ def test_influence_is_the_derivative_in_the_weight_of_a_sample():
             return frechet(Law.normal(mean, (c.T * w) @ c * n / (n - 1)), other)
 
         slope = (distance(h) - distance(-h)) / (2 * h)
-        psi = influence(sample, law, shift, W)
+        psi = influence([sample], law, shift, W)
         assert psi.mean().item() == pytest.approx(0, abs=1e-12)
         # With the divisor n - 1 the quadratic part is n/(n - 1) as large.
         linear = 2 * (sample - law.mean) @ shift
@@ -261,8 +270,8 @@ def test_the_order_of_samples_does_not_matter(estimator):
 
 def test_shuffling_is_a_permutation_that_is_drawn_from_the_rows():
     x = torch.arange(100.0).reshape(50, 2)
-    y = shuffled(x)
-    assert torch.equal(y, shuffled(x.flip(0)))
+    y = x[shuffle(x)]
+    assert torch.equal(y, x.flip(0)[shuffle(x.flip(0))])
     assert torch.equal(y[y[:, 0].argsort()], x)
     assert abs(np.corrcoef(y[:, 0], np.arange(50))[0, 1]) < 0.5
 
@@ -289,3 +298,40 @@ def test_it_refuses_few_samples_and_samples_that_are_not_finite():
         FD()(Record(x, feature_moments=moments))
     with pytest.raises(Mismatch, match="2 of 50 samples of the target are not finite"):
         FD()(Record(normals(50, 16), x))
+
+
+def test_more_features_than_are_held_give_the_same_figures(monkeypatch):
+    x, y = normals(2000, 3), normals(2000, 3, seed=1)
+    held = [FD(estimator=estimator)(Record(x, y)) for estimator in ESTIMATORS]
+    monkeypatch.setattr(batches, "HELD", 0)
+    assert [FD(estimator=estimator)(Record(x, y)) for estimator in ESTIMATORS] == held
+
+
+def test_a_batch_is_let_go_before_the_next_one_but_one(monkeypatch):
+    monkeypatch.setattr(batches, "HELD", 50 * 8 * 100)
+    alive, most = weakref.WeakSet(), 0
+
+    class Vectors(torch.Tensor):
+        pass
+
+    def source():
+        nonlocal most
+        for k in range(20):
+            x = normals(50, 100, seed=k).as_subclass(Vectors)
+            alive.add(x)
+            most = max(most, len(alive))
+            yield x
+
+    for _ in Batches(source, normals(1000), 10, "samples").grouped():
+        pass
+    assert most <= 4
+
+
+def test_groups_have_the_same_size_and_rows_are_in_the_order_of_their_ranks():
+    x = normals(1003, 2)
+    grouped = Batches(lambda: torch.split(x, 64), x, 10, "samples")
+    sizes = [0] * 10
+    for group, rows in grouped.grouped():
+        sizes[group] += len(rows)
+    assert sorted(sizes) == [100] * 7 + [101] * 3
+    assert torch.equal(grouped.rows(), x[shuffle(x)])

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from samplerhub import Component, Estimate, Evidence, Need, Target, stream
 from samplerhub.errors import Mismatch
-from samplerhub_metrics.frechet import Coordinates, Known, Law, Sample, at_equality, frechet, influence, shuffled
+from samplerhub_metrics.batches import Batches
+from samplerhub_metrics.frechet import Coordinates, Known, Law, Sample, at_equality, frechet, influence
 
 LEAST = 4
 """Two groups of two samples, of which a covariance can be had."""
@@ -38,6 +39,9 @@ class FD(Component):
     samples than dimensions neither takes all of the bias, which the standard error does not contain; compare such
     figures at equal numbers of samples only.
 
+    Features are summed a batch at a time: of more than 256 MB of them none are held, and a second pass computes them
+    anew for the standard error.
+
     The standard error is that of the influence function (how far each sample moves the distance, in closed form), but
     no less than what the distance varies by at equal laws, where that vanishes.
 
@@ -56,8 +60,8 @@ class FD(Component):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """Features of the samples and of the target."""
-        return frozenset({Need.FEATURES})
+        """Features of the samples and of the target, and these themselves, from which their groups are drawn."""
+        return frozenset({Need.FEATURES, Need.SAMPLES, Need.REFERENCE})
 
     def least(self, target: Target) -> int:
         """Return 4: two groups of which a covariance can be had."""
@@ -69,21 +73,18 @@ class FD(Component):
         Raises:
             Mismatch: There are fewer than 4 samples, or some are not finite.
         """
-        x, known = rows(evidence.features, "samples"), evidence.feature_moments
-        G = min(self.groups, len(x) // 2)
-        details: dict[str, float | str] = {"estimator": self.estimator, "features": evidence.embedding}
-        details["dimensions"] = x.shape[1]
-        if known is not None:
-            y, m = None, math.inf
-            target: Sample | Known = Known(Law.normal(*(moment.to("cpu", torch.float64) for moment in known)))
-            size: dict[str, float | str] = {"against": "closed form", "samples": len(x)}
-        else:
-            y = rows(evidence.reference_features, "samples of the target")
-            m, G = len(y), min(G, len(y) // 2)
-            target = Sample(y, G)
-            size = {"against": "samples of the target", "samples": len(x), "reference": m}
-
-        sample = Sample(x, G)
+        n, known = len(evidence.samples), evidence.feature_moments
+        m = math.inf if known is not None else len(evidence.reference)
+        for count, what in ((n, "samples"), (m, "samples of the target")):
+            if count < LEAST:
+                raise Mismatch(f"the Frechet distance needs {LEAST} {what} or more; there are {count}")
+        G = int(min(self.groups, n // 2, m // 2))
+        x = Batches(evidence.feature_batches, evidence.samples, G, "samples")
+        y = None
+        if known is None:
+            y = Batches(evidence.reference_feature_batches, evidence.reference, G, "samples of the target")
+        sample = Sample(x)
+        target = Sample(y) if y else Known(Law.normal(*(moment.to("cpu", torch.float64) for moment in known or ())))
         p, q = sample.law(range(G)), target.law(range(G))
         at = Coordinates.between(p, q)
         if self.estimator == "jackknife":
@@ -94,26 +95,17 @@ class FD(Component):
             value = at.distance
 
         if self.bootstrap:
-            variance = bootstrapped(x, y, q, self.bootstrap)
+            variance = bootstrapped(x.rows(), y.rows() if y else None, q, self.bootstrap)
         else:
             shift = p.mean - q.mean
-            variance = influence(x, p, shift, at.W).square().sum().item() / len(x) ** 2
+            variance = influence(x, p, shift, at.W).square().sum().item() / n**2
             if y is not None:
-                variance += influence(y, q, -shift, at.V).square().sum().item() / len(y) ** 2
-            variance = max(variance, at_equality(at.s, p, q, len(x), m))
-        details |= {"plug-in": at.distance, "bias": at.distance - value} | size
+                variance += influence(y, q, -shift, at.V).square().sum().item() / m**2
+            variance = max(variance, at_equality(at.s, p, q, n, m))
+        details: dict[str, float | str] = {"estimator": self.estimator, "features": evidence.embedding}
+        details |= {"dimensions": len(p.mean), "plug-in": at.distance, "bias": at.distance - value, "samples": n}
+        details |= {"against": "closed form"} if y is None else {"against": "samples of the target", "reference": m}
         return Estimate(value, math.sqrt(variance), details=details)
-
-
-def rows(x: Tensor, what: str) -> Tensor:
-    """Return features as rows (n, D) on the CPU, in the random order of `shuffled`."""
-    x = x.flatten(1).to("cpu")
-    if len(x) < LEAST:
-        raise Mismatch(f"the Frechet distance needs {LEAST} {what} or more; there are {len(x)}")
-    bad = int((~x.isfinite()).any(1).sum())
-    if bad:
-        raise Mismatch(f"{bad} of {len(x)} {what} are not finite: the Frechet distance has no value")
-    return shuffled(x)
 
 
 def mean_distance(x: Sample, y: Sample | Known, j: int, G: int) -> float:

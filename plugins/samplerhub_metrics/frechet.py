@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from functools import reduce
 
 import torch
 from torch import Tensor
+
+from samplerhub_metrics.batches import Batches
 
 CHUNK = 8192
 """Rows that are summed at a time."""
@@ -85,12 +86,17 @@ class Law:
 
 
 class Sample:
-    """Rows in groups, whose unions are laws."""
+    """Rows in groups, whose unions are laws: sums over each group, or the rows themselves where they are few."""
 
-    def __init__(self, x: Tensor, groups: int) -> None:
-        self.x = x
-        self._rows = [x[g::groups] for g in range(groups)]
-        self._moments = [Moments.of(rows) for rows in self._rows] if len(x) > x.shape[1] else []
+    def __init__(self, batches: Batches) -> None:
+        self._rows: dict[int, Tensor] = {}
+        self._moments: dict[int, Moments] = {}
+        for group, x in batches.grouped():
+            if batches.n > x.shape[1]:
+                new = Moments.of(x)
+                self._moments[group] = self._moments[group] + new if group in self._moments else new
+            else:
+                self._rows[group] = torch.cat([self._rows[group], x]) if group in self._rows else x
 
     def law(self, groups: Iterable[int]) -> Law:
         """Return the law of some of the groups together."""
@@ -143,7 +149,7 @@ class Coordinates:
         return cls(distance.item(), s, (q.root @ Q / s.sqrt()).T, (p.root @ P / s.sqrt()).T)
 
 
-def influence(x: Tensor, law: Law, shift: Tensor, W: Tensor) -> Tensor:
+def influence(batches: Iterable[Tensor], law: Law, shift: Tensor, W: Tensor) -> Tensor:
     """Return by how much each row moves the distance, to first order, times n; shape (n,), mean 0.
 
     psi(x) = 2 (x - m).(m - mu) + |x - m|^2 - |W (x - m)|^2 + constant,    shift = m - mu:
@@ -151,7 +157,7 @@ def influence(x: Tensor, law: Law, shift: Tensor, W: Tensor) -> Tensor:
     """
 
     def parts() -> Iterator[Tensor]:
-        for rows in torch.split(x, CHUNK):
+        for rows in (rows for x in batches for rows in torch.split(x, CHUNK)):
             c = rows - law.mean.to(rows)
             z = c @ W.T.to(rows)
             yield 2 * (c @ shift.to(rows)).double() + c.square().sum(1).double() - z.square().sum(1).double()
@@ -173,10 +179,3 @@ def at_equality(s: Tensor, p: Law, q: Law, n: float, m: float) -> float:
     a = torch.outer(s, s) / (s[:, None] + s)
     spreads = (1 / n + 1 / m) ** 2 * (a.square().sum() + a.diagonal().square().sum())
     return (means + spreads).item()
-
-
-def shuffled(x: Tensor) -> Tensor:
-    """Return the rows in a random order that is drawn from their own numbers: the same, in whatever order they come."""
-    rows = x.numpy() + 0.0
-    keys = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
-    return x[torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -33,10 +33,16 @@ Distance = Callable[[Tensor, Tensor, Tensor, Tensor], float]
 class Record:
     """What the metric reads."""
 
-    features: Tensor
-    reference_features: Tensor
+    samples: Tensor
+    reference: Tensor
     feature_moments: None = None
     embedding: str = "random"
+
+    def feature_batches(self) -> Iterator[Tensor]:
+        return iter(torch.split(self.samples, 1024))
+
+    def reference_feature_batches(self) -> Iterator[Tensor]:
+        return iter(torch.split(self.reference, 1024))
 
 
 def features(n: int, d: int, seed: int) -> Tensor:
