@@ -83,10 +83,21 @@ def _read_vector(path: Path) -> list[float]:
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> bytes:
-    """Return the content of a safetensors file of tensors, with a header of strings."""
+    """Return the content of a safetensors file of tensors, with a header of strings: always the same bytes."""
     from safetensors.torch import save
 
-    return save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(header or {}))
+    return _in_order(save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(header or {})))
+
+
+def _in_order(data: bytes) -> bytes:
+    """Return a safetensors file with the strings of its header sorted, which the library writes in any order."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    content = json.loads(data[8:start])
+    if strings := content.get("__metadata__"):
+        content["__metadata__"] = dict(sorted(strings.items()))
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from samplerhub_processes.edm import EDM
 from samplerhub_samplers.heun import Heun
 from samplerhub_targets.array import Array
 from samplerhub_targets.digits import Digits
+from samplerhub_targets.fashion_mnist import FashionMnist
 from samplerhub_targets.mixture import Mixture
 
 SMALL = {"width": 16, "depth": 1}
@@ -282,6 +284,61 @@ def test_images_with_an_odd_side_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.random.default_rng(0).normal(size=(10, 1, 7, 8)))
     with pytest.raises(InvalidSetting, match="the sides of an image must be even, and these are 7 and 8"):
         train(tmp_path / "w.safetensors", Array(file=tmp_path / "images.npy"), steps=1)
+
+
+# --- few data, and other data -----------------------------------------------------------------------------------------
+
+
+def test_data_too_few_to_hold_any_out_are_trained_on(tmp_path: Path) -> None:
+    np.save(tmp_path / "three.npy", np.random.default_rng(0).normal(size=(3, 2)))
+    file = tmp_path / "w.safetensors"
+    command = ["train", "--target", "array", "--target.file", str(tmp_path / "three.npy"), "--steps", "5", "--quiet"]
+    assert main([*command, "--out", str(file)]) == 0
+    assert history(file)["levels"]["data"] == "training"
+
+
+def test_held_out_data_that_cannot_be_read_are_missed_before_the_training(tmp_path: Path) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (4, 6, 6), dtype=np.uint8)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *levels.shape) + levels.tobytes())
+    with pytest.raises(UnusableFile, match="there is no t10k-images-idx3-ubyte"):
+        next(DenoisingScoreMatching()(FashionMnist(folder=tmp_path), tmp_path / "w.safetensors", 0))
+
+
+def test_the_recipe_says_what_was_trained_on(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(20, 2)))
+    array, ring = Array(file=tmp_path / "x.npy", every=4), Mixture(means=((-1.0,), (2.0,)), weights=(0.5, 0.5))
+    file = tmp_path / "w.safetensors"
+    train(file, array, steps=1, sizes=SMALL)
+    assert read_denoiser(file).design.recipe["target"] == {
+        "class": "samplerhub_targets.array:Array",
+        "fields": array.model_dump(mode="json"),
+        "digest": array.digest,
+    }
+    train(file, ring, steps=1, sizes=SMALL)
+    assert read_denoiser(file).design.recipe["target"] == {
+        "class": "samplerhub_targets.mixture:Mixture", "fields": ring.model_dump(mode="json")
+    }  # fmt: skip
+    train(file, Spread(), steps=1, sizes=SMALL)
+    assert read_denoiser(file).design.recipe["target"] == {"class": f"{__name__}:Spread"}
+
+
+def test_a_training_on_other_data_is_not_taken_up(tmp_path: Path) -> None:
+    """Data of the same spread: their negatives, another number of them held out."""
+    x, trainer, file = (
+        np.random.default_rng(0).normal(size=(20, 2)),
+        DenoisingScoreMatching(sizes=SMALL),
+        tmp_path / "w",
+    )
+    np.save(tmp_path / "x.npy", x)
+    run = trainer(Array(file=tmp_path / "x.npy"), file, 0)
+    next(run)
+    run.close()
+    with pytest.raises(UnusableFile, match=r"another training \(.*target\.fields\.every was 5, is 4"):
+        next(trainer(Array(file=tmp_path / "x.npy", every=4), file, 0))
+    assert next(trainer(Array(file=tmp_path / "x.npy"), file, 0)).done == 2
+    np.save(tmp_path / "x.npy", -x)
+    with pytest.raises(UnusableFile, match=r"another training \(target\.digest was \w{64}, is \w{64}\)"):
+        next(trainer(Array(file=tmp_path / "x.npy"), file, 0))
 
 
 # --- precision --------------------------------------------------------------------------------------------------------

@@ -41,6 +41,20 @@ class LossCurve(nn.Module):
         return {"steps": list(self.ends), "loss": self.loss.tolist()}
 
 
+def unseen(target: Target) -> tuple[Target, str]:
+    """Return the data on which the loss is measured in the end, and what they are: held-out, training or fresh.
+
+    Raises:
+        UnusableFile: The data that are held out cannot be read.
+    """
+    if isinstance(target, HeldOut):
+        try:
+            return target.held_out(), "held-out"
+        except Mismatch:
+            return target, "training"
+    return target, "fresh"
+
+
 def loss_by_level(denoiser: Denoiser, target: Target, levels: Sequence[float], n: int, seed: int) -> dict[str, Any]:
     r"""Return EDM's loss per number of the data at each noise level, on data that are held out where there are such.
 
@@ -52,7 +66,7 @@ def loss_by_level(denoiser: Denoiser, target: Target, levels: Sequence[float], n
     References:
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364
     """
-    data, where = _unseen(target)
+    data, where = unseen(target)
     device = next(denoiser.parameters()).device
     x0 = data.sample(n, stream(seed, "loss-by-level")).to(device, torch.float32)
     weighting = FixedWeighting("edm", denoiser.design.sigma_data)
@@ -72,12 +86,3 @@ def _losses(denoiser: Denoiser, weighting: FixedWeighting, x0: Tensor, level: fl
     error = (denoiser(x0 + rho * normal(x0, rng), rho) - x0) ** 2
     loss: Tensor = (weighting.weight(rho) * error).flatten(1).double().mean(1)
     return loss
-
-
-def _unseen(target: Target) -> tuple[Target, str]:
-    if isinstance(target, HeldOut):
-        try:
-            return target.held_out(), "held-out"
-        except Mismatch:
-            return target, "training"
-    return target, "fresh"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from torch import nn
 
 from samplerhub import read_tensors, write_tensors
@@ -87,6 +87,18 @@ class TrainingState:
             old = Design.model_validate_json(there)
         except ValidationError:
             return "no design"
-        before, now = ({**design.model_dump(mode="json"), **design.recipe} for design in (old, self.design))
-        changes = [f"{key} was {before.get(key)}, is {now[key]}" for key in now if before.get(key) != now[key]]
-        return ", ".join(change for change in changes if not change.startswith("recipe ")) or "no design"
+        before, now = (
+            dict(_flat({**design.model_dump(mode="json", exclude={"recipe"}), **design.recipe}))
+            for design in (old, self.design)
+        )
+        changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        return ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed)
+
+
+def _flat(entries: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+    """Yield values by the names that lead to them: ``target.digest``."""
+    for name, value in entries.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

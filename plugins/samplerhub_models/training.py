@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, Field, JsonValue
 from torch import Tensor
 
-from samplerhub import Component, Progress, Target, normal, stream
+from samplerhub import Component, HasDigest, Progress, Target, normal, stream
 from samplerhub.errors import InvalidSetting
 from samplerhub_models.denoiser import Denoiser, Design, Size, write_denoiser
 from samplerhub_models.embedding import Activation
-from samplerhub_models.history import LossCurve, loss_by_level
+from samplerhub_models.history import LossCurve, loss_by_level, unseen
 from samplerhub_models.state import TrainingState
 from samplerhub_models.weighting import Weighting, WeightingName, weighting_of
 
@@ -32,8 +32,9 @@ class DenoisingScoreMatching(Component):
     steps. `weighting` chooses another w.
 
     Training that was interrupted goes on when the same command is given again, and ends with the same weights: from
-    where it was if the generator was closed, else from where it was saved last. On a GPU, whose sums have no fixed
-    order, they are the same up to rounding.
+    where it was if the generator was closed, else from where it was saved last. With other settings, another target or
+    other data in its files, it is refused. On a GPU, whose sums have no fixed order, the weights are the same up to
+    rounding.
 
     The header of the file says how the training went, as JSON under samplerhub.training: `steps` and `loss`, the mean
     loss of each of up to 200 stretches and the steps at which they end, and `levels`, EDM's loss in the end with its
@@ -78,6 +79,7 @@ class DenoisingScoreMatching(Component):
 
     def __call__(self, target: Target, file: Path, seed: int) -> Iterator[Progress]:
         """Train, yielding progress; the weights are in `file` when the generator ends."""
+        unseen(target)  # what cannot be measured in the end is said now
         design = self._design(target, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -156,7 +158,7 @@ class DenoisingScoreMatching(Component):
             raise InvalidSetting(
                 f"samples of the target have standard deviation {sigma_data:g}; there is nothing to learn"
             )
-        recipe = {"target": type(target).__name__, "seed": seed, **self.model_dump(mode="json")}
+        recipe = {"target": _described(target), "seed": seed, **self.model_dump(mode="json")}
         return Design(
             architecture=architecture,
             shape=shape,
@@ -174,3 +176,10 @@ class DenoisingScoreMatching(Component):
             raise InvalidSetting(
                 f"train_device = {self.train_device!r} cannot be used: {str(error).splitlines()[0]}"
             ) from error
+
+
+def _described(target: Target) -> dict[str, JsonValue]:
+    """Return what a network was trained on: the target's class, its fields, and the hash of the files that it reads."""
+    described: dict[str, JsonValue] = {"class": f"{type(target).__module__}:{type(target).__qualname__}"}
+    described |= {"fields": target.model_dump(mode="json")} if isinstance(target, BaseModel) else {}
+    return described | ({"digest": target.digest} if isinstance(target, HasDigest) else {})
