@@ -24,20 +24,12 @@ from samplerhub.errors import UnusableFile
 from samplerhub.files import Json, read_json, writable_folder, write_text
 from samplerhub.manifest import Manifest
 from samplerhub.sweep.cell import Cell, Skipped
+from samplerhub.sweep.index import Entry, figures_of, read_index, stamp_of, write_index
+from samplerhub.sweep.kept import Kept
 from samplerhub.sweep.task import MANIFEST, Files
 
 RESULT, NOTED = "result.json", "sweep.json"
 KEY = re.compile(r"[0-9a-f]{12}")
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A finished run."""
-
-    key: str
-    axes: Mapping[str, JsonValue]
-    manifest: Manifest
-    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +76,32 @@ class Store:
             raise UnusableFile(f"cannot read the folder {self.folder}: {error.strerror or error}") from error
 
     def runs(self) -> Iterator[Kept | str]:
-        """Yield every finished run; in place of one that cannot be read, what is wrong with it."""
+        """Yield every finished run; in place of one that cannot be read, what is wrong with it.
+
+        What the index says of a run is taken from there, and the index is brought up to date at the end.
+        """
+        known, entries = read_index(self.folder), dict[str, Entry]()
         for key in self.keys():
+            stamp, entry = stamp_of(self.folder / key / RESULT), known.get(key)
+            if entry is not None and entry.stamp == stamp:
+                entries[key] = entry
+                yield self._indexed(key, entry)
+                continue
             try:
-                yield self.read(key)
+                kept = self.read(key)
             except UnusableFile as error:
                 yield str(error)
+                continue
+            if stamp is not None:
+                entries[key] = Entry.of(kept, stamp)
+            yield kept
+        if entries != known:
+            write_index(self.folder, entries)
+
+    def _indexed(self, key: str, entry: Entry) -> Kept:
+        facts = {name: getattr(entry, name) for name in ("axes", "seed", "nfe", "seconds", "same", "problem")}
+        folder = self.folder / key
+        return Kept(key, figures=figures_of(entry), folder=folder, load=lambda: self.read(key).manifest, **facts)
 
     def read(self, key: str) -> Kept:
         """Return a finished run.
@@ -105,7 +117,7 @@ class Store:
             case _:
                 raise UnusableFile(f"{file} is not the result of a run of a sweep")
         try:
-            return Kept(key, axes, Manifest.model_validate(manifest), file.parent)
+            return Kept.of(key, axes, Manifest.model_validate(manifest), file.parent)
         except ValidationError as error:
             raise UnusableFile(f"{file} is not the result of a run: {error.errors()[0]['msg']}") from error
 
