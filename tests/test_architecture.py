@@ -97,6 +97,7 @@ MAY_IMPORT = {
         "convert",
         "scaffold",
         "sweep",
+        "wording",
     },
     "pytest_plugin": {"plugin", "registry", "testing"},
     "__main__": {"cli"},

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from samplerhub.cli.booleans import ComponentCommand
 from samplerhub.plugin import ROLES
 from samplerhub.registry import Registry
 
@@ -38,6 +39,14 @@ SWEEP = (
     "another value adds only its runs. The same seed starts all runs from the same noise.\n\n"
     "Example: samplerhub sweep --sampler deis,heun,unipc --nfe 5,8,10 --seeds 5 --metric kl --target mixture --out "
     "runs/first"
+)
+RESULTS = (
+    "Show what came out of a sweep: mean and standard error over the seeds, or every run.\n\n"
+    "The columns are the options that were asked for, nfe (evaluations a sample that were allowed; nfe_spent, where "
+    "these are others), and the metrics. What is the same for all is said once above. Failed runs are named below.\n\n"
+    "--out and --json give every run unless --per group is asked for, with the columns key, one for each option, seed, "
+    "nfe, nfe_spent, seconds, and for each metric its value and its standard error: kl, kl_stderr.\n\n"
+    "Example: samplerhub results runs/first --where sampler=deis,heun --where 'nfe<=10' --best kl"
 )
 TRAIN = (
     "Fit a model to a target, and write its weights to a file.\n\n"
@@ -92,6 +101,29 @@ On = Annotated[
     typer.Option("--on", metavar="NAME", help="A process or target to try them on; repeatable (default: all)."),
 ]
 ReportFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the JSON to a file as well.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a sweep.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", metavar="CONDITION", help="Only these: sampler=deis,heun or 'nfe<=10'; repeatable, all have to hold."
+    ),
+]
+Sort = Annotated[
+    list[str] | None,
+    typer.Option("--sort", metavar="NAME", help="Sort by a column, metrics the best first; repeatable."),
+]
+Reverse = Annotated[bool, typer.Option("--reverse", help="Sort the other way round.")]
+Metric = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="NAME", help="Only this metric, or seconds, or nfe_spent; repeatable."),
+]
+Best = Annotated[
+    str | None, typer.Option(metavar="METRIC", help="Rank at equal NFE, and mark what cannot be told from the best.")
+]
+Per = Annotated[
+    Literal["group", "run"] | None, typer.Option(help="A row for each group over the seeds, or for each run.")
+]
+Table = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write a file: .csv, .parquet or .json.")]
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="The checkpoint: .pkl, .pt, .pth, .ckpt or .bin.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or its manifest.json.")]
 Out = Annotated[
@@ -123,15 +155,19 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
     asked, rest = (arguments[0], arguments[1:]) if arguments else ("", arguments)
 
     app.callback()(_options)
-    app.command("run", help=RUN)(_run(rest, registry) if asked == "run" else _only_listed)
+    app.command("run", cls=ComponentCommand, help=RUN)(_run(rest, registry) if asked == "run" else _only_listed)
     several = {"ignore_unknown_options": True, "allow_extra_args": True}  # options with several values: `planning`
     app.command("sweep", help=SWEEP, context_settings=several)(
         _sweep(rest, registry) if asked == "sweep" else _only_listed
     )
-    app.command("budget", help=BUDGET)(_budget(rest, registry) if asked == "budget" else _only_listed)
-    app.command("learn-grid", help=LEARN_GRID)(_learn_grid(rest, registry) if asked == "learn-grid" else _only_listed)
-    app.command("train", help=TRAIN)(_train(rest, registry) if asked == "train" else _only_listed)
-    app.command("show", help=SHOW)(_show(rest, registry) if asked == "show" else _only_listed)
+    app.command("budget", cls=ComponentCommand, help=BUDGET)(
+        _budget(rest, registry) if asked == "budget" else _only_listed
+    )
+    app.command("learn-grid", cls=ComponentCommand, help=LEARN_GRID)(
+        _learn_grid(rest, registry) if asked == "learn-grid" else _only_listed
+    )
+    app.command("train", cls=ComponentCommand, help=TRAIN)(_train(rest, registry) if asked == "train" else _only_listed)
+    app.command("show", cls=ComponentCommand, help=SHOW)(_show(rest, registry) if asked == "show" else _only_listed)
 
     @app.command(help=CONVERT)
     def convert(
@@ -184,6 +220,22 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
         from samplerhub.cli.citing import cite
 
         cite(registry, run, as_json)
+
+    @app.command(help=RESULTS)
+    def results(
+        folder: Folder,
+        where: Where = None,
+        sort: Sort = None,
+        reverse: Reverse = False,
+        metric: Metric = None,
+        best: Best = None,
+        per: Per = None,
+        out: Table = None,
+        as_json: Json = False,
+    ) -> None:
+        from samplerhub.cli.results import Asked, show_results
+
+        show_results(folder, Asked(where or (), sort or (), reverse, metric or (), best, per, out, as_json))
 
     @app.command()
     def plugins(as_json: Json = False) -> None:

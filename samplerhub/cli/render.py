@@ -102,6 +102,24 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     _show(table)
 
 
+def fitted(fixed: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]) -> None:
+    """Print columns; those for which a line has no room follow in another table, beside the fixed ones again."""
+    room, left = Console().width, list(others.items())
+    while True:
+        shown = [*fixed.items(), *left[:1]]
+        left = left[1:]
+        while left and _width([*shown, left[0]]) <= room:
+            shown.append(left.pop(0))
+        columns([name for name, _ in shown], list(zip(*(texts for _, texts in shown))))
+        if not left:
+            return
+        _show("")
+
+
+def _width(shown: Sequence[tuple[str, Sequence[str]]]) -> int:
+    return sum(2 + max(map(len, (name, *texts))) for name, texts in shown) - 2
+
+
 def bars(rows: Sequence[tuple[str, float, str]], width: int = 40) -> None:
     """Print names, bars as long as their values (to the left of the axis where negative), and texts."""
     low, high = min([0.0, *(value for _, value, _ in rows)]), max([0.0, *(value for _, value, _ in rows)])

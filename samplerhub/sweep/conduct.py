@@ -60,7 +60,7 @@ def conduct(
         UnusableFile: The store cannot be written; what is finished is kept.
     """
     there = set(store.keys())
-    missing = [cell for cell in cells if not store.has(cell.key)]
+    missing = [cell for cell in cells if not store.has(cell.key, cell.axes)]
     now = Conducted(len(cells), before=len(cells) - len(missing), again=[cell for cell in missing if cell.key in there])
     observe(now)
     while missing:

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from filelock import FileLock, Timeout
 from pydantic import JsonValue, ValidationError
@@ -121,14 +122,22 @@ class Store:
         except ValidationError as error:
             raise UnusableFile(f"{file} is not the result of a run: {error.errors()[0]['msg']}") from error
 
-    def has(self, key: str) -> bool:
-        """Say whether a run is finished and whole."""
+    def has(self, key: str, axes: Mapping[str, JsonValue] = MappingProxyType({})) -> bool:
+        """Say whether a run is finished and whole.
+
+        Args:
+            key: Its name.
+            axes: What is asked for; options that it did not have when it was made are added to its own.
+        """
         if not (self.folder / key).is_dir():
             return False
         try:
-            return bool(self.read(key))
+            run = self.read(key)
         except UnusableFile:
             return False
+        if axes.keys() - run.axes.keys():
+            write_text(self.folder / key / RESULT, _result({**run.axes, **axes}, run.manifest.model_dump(mode="json")))
+        return True
 
     def write(self, cell: Cell, files: Files) -> None:
         """Keep a finished run; its folder appears whole or not at all.
@@ -136,8 +145,7 @@ class Store:
         Raises:
             UnusableFile: It cannot be written: no space, no permission.
         """
-        result: Json = {"axes": dict(cell.axes), "manifest": json.loads(files[MANIFEST])}
-        text = json.dumps({"sha256": _sha256(result), "result": result}, indent=1)
+        text = _result(cell.axes, json.loads(files[MANIFEST]))
         new = self.folder / f".new-{cell.key}-{secrets.token_hex(4)}"
         place = self.folder / cell.key
         try:
@@ -218,6 +226,12 @@ class Store:
 
     def _failure(self, key: str) -> Path:
         return self.folder / "failed" / f"{key}.json"
+
+
+def _result(axes: Mapping[str, JsonValue], manifest: Json) -> str:
+    """Return what is written of a finished run."""
+    result: Json = {"axes": dict(axes), "manifest": manifest}
+    return json.dumps({"sha256": _sha256(result), "result": result}, indent=1)
 
 
 def _sha256(result: Json) -> str:

@@ -13,6 +13,8 @@ from samplerhub.sweep.kept import Figure, Kept, chosen
 SEED = "seed"
 LEVEL = 0.05
 """Differences that chance alone would make as large as this often are ties."""
+ROUNDING = 1e-8
+"""Relative differences of exact figures that mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,13 @@ def _mean(figures: Sequence[Figure]) -> Figure:
     values, n, better = [figure.value for figure in figures], len(figures), figures[0].better
     if n == 1:
         return figures[0]
-    if len(set(values)) == 1 and math.isfinite(values[0]):  # exact: no seed is in it, and no rounding either
-        return Figure(values[0], 0.0, better, n)
-    mean = sum(value / n for value in values)
+    mean = values[0] if len(set(values)) == 1 else sum(value / n for value in values)
     if not math.isfinite(mean):
         return Figure(mean, None, better, n)
-    return Figure(mean, math.hypot(*(value - mean for value in values)) / math.sqrt(n * (n - 1)), better, n)
+    spread = math.hypot(*(value - mean for value in values))
+    if spread <= ROUNDING * abs(mean) and not any(figure.stderr for figure in figures):  # exact: no seed is in it
+        return Figure(mean, 0.0, better, n)
+    return Figure(mean, spread / math.sqrt(n * (n - 1)), better, n)
 
 
 def boards(found: Iterable[Group], metric: str) -> list[Board]:
@@ -133,9 +136,9 @@ def tied(best: Group, other: Group, metric: str) -> bool:
     if not (math.isfinite(a.value) and math.isfinite(b.value)):
         return a.key() == b.key()
     differences = _differences(best, other, metric)
-    if len(differences) < 2:
+    if len(differences) < 2 or not (a.stderr or b.stderr):
         return chance(a, b) > LEVEL
-    mean = _mean([Figure(difference) for difference in differences])
+    mean = _mean([Figure(difference, 0.0) for difference in differences])
     return _tail(mean.value, mean.stderr or 0.0, len(differences) - 1) > LEVEL
 
 
@@ -144,6 +147,8 @@ def chance(a: Figure, b: Figure) -> float:
 
     That of one run is taken as known, that of a mean as estimated from its runs; one that has none is exact.
     """
+    if not (a.stderr or b.stderr):
+        return float(math.isclose(a.value, b.value, rel_tol=ROUNDING))
     errors = [figure.stderr or 0.0 for figure in (a, b)]
     spread = math.hypot(*errors)
     shares = [
