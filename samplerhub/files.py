@@ -51,7 +51,7 @@ def read_json(path: Path) -> Json:
     text = read_text(path)
     try:
         return json.loads(text)  # type: ignore[no-any-return]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableFile(f"{path} is not JSON: {error}") from error
 
 
@@ -63,22 +63,33 @@ def read_numbers(path: Path) -> list[float]:
     """
     if path.suffix == ".npy":
         return _read_vector(path)
-    data = read_json(path) if path.suffix == ".json" else read_text(path).replace(",", " ").split()
     try:
-        return [float(number) for number in data]  # type: ignore[arg-type, union-attr]
-    except (TypeError, ValueError) as error:
+        if path.suffix != ".json":
+            return [float(word) for word in read_text(path).replace(",", " ").split()]
+        return _numbers(read_json(path))
+    except (TypeError, ValueError, OverflowError) as error:
         raise UnusableFile(f"{path} holds no list of numbers: {error}") from error
+
+
+def _numbers(data: Json) -> list[float]:
+    if not isinstance(data, list):
+        raise TypeError("what is in it is no list, as in [1.5, 0.5]")
+    for item in data:
+        if isinstance(item, bool) or not isinstance(item, int | float):
+            raise TypeError(f"{json.dumps(item)} is no number")
+    return [float(number) for number in data]  # type: ignore[arg-type]
 
 
 def _read_vector(path: Path) -> list[float]:
     import numpy as np
 
     try:
-        vector = np.load(path, allow_pickle=False)
-        if vector.ndim != 1:
-            raise ValueError(f"an array of shape {vector.shape}")
-        return vector.astype(np.float64, casting="safe").tolist()  # type: ignore[no-any-return]
-    except (OSError, ValueError, TypeError) as error:
+        with path.open("rb") as stream:
+            vector = np.lib.format.read_array(stream, allow_pickle=False)
+        if vector.ndim != 1 or vector.dtype.kind not in "iuf":
+            raise ValueError(f"an array of shape {vector.shape} and type {vector.dtype}")
+        return vector.astype(np.float64).tolist()  # type: ignore[no-any-return]
+    except (OSError, ValueError, TypeError, EOFError, MemoryError) as error:
         raise UnusableFile(f"{path} holds no vector of numbers: {getattr(error, 'strerror', None) or error}") from error
 
 

@@ -56,6 +56,8 @@ class Discrete(TabledProcess):
     def levels(self) -> tuple[int, Tensor]:
         """Return the time of the first row with noise, and the noise levels from there to the last row with data."""
         log_abar = self._log_alpha_bars
+        if len(log_abar) < 2:
+            raise UnusableFile(f"{self.file}: a table has two rows or more, and this one has {len(log_abar)}")
         legal = ((log_abar < 0) & log_abar.isfinite()).nonzero().flatten()
         inner = log_abar[legal]
         if len(legal) < 2 or len(legal) != legal[-1] - legal[0] + 1 or not bool((inner.diff() < 0).all()):

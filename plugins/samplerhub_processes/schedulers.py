@@ -20,7 +20,7 @@ class SchedulerConfig(BaseModel):
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
     beta_start: float = Field(1e-4, gt=0, lt=1)
     beta_end: float = Field(0.02, gt=0, lt=1)
-    trained_betas: list[float] | None = None
+    trained_betas: list[float] | None = Field(None, min_length=2)
     rescale_betas_zero_snr: bool = False
 
     def betas(self) -> Tensor:
