@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,13 +54,18 @@ def make_block(
     """
     problem.span = setup.span
     x = setup.prior.sample(problem, n, stream(setup.seed, "prior", index)).to(setup.device, dtype)
+    if not bool(x.isfinite().all()):
+        raise NotFinite(
+            f"prior {type(setup.prior).__name__} draws starting states that {_plain(dtype)} cannot hold, {_bad(x)} of "
+            f"{n}: give its fields less extreme values, choose another prior, or try dtype float64"
+        )
     recorder = Recorder(setup)
     recorder.see(setup.span[1], x)
     step = None
     with torch.no_grad():
         for i, step in enumerate(setup.sampler(problem, x, setup.times, stream(setup.seed, "sampler", index))):
             if not bool(step.x.isfinite().all()):
-                raise NotFinite(_what_was_not_finite(setup, step, i))
+                raise NotFinite(_what_was_not_finite(setup, step, i, x))
             recorder.see(step.t, step.x)
             if report:
                 report(_share(setup, step, i))
@@ -105,11 +111,27 @@ def _share(setup: Setup, step: Step, i: int) -> float:
     return float((derived.log_snr(setup.process, step.t.cpu()).mean() - start) / (end - start))
 
 
-def _what_was_not_finite(setup: Setup, step: Step, i: int) -> str:
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _bad(x: Tensor) -> int:
+    """Number of samples that are not finite."""
+    return int((~x.reshape(len(x), -1).isfinite().all(1)).sum())
+
+
+def _what_was_not_finite(setup: Setup, step: Step, i: int, start: Tensor) -> str:
     bad = ~step.x.reshape(len(step.x), -1).isfinite().all(1)
     t = step.t if isinstance(step.t, float) else step.t[bad].max().item()
+    what = f"the state is not finite after step {i + 1} (t = {t:g}): {_bad(step.x)} of {len(bad)} samples; "
+    largest = start.abs().max().item() / derived.alpha(setup.process, setup.span[1]).item()
+    if largest > math.sqrt(torch.finfo(start.dtype).max):
+        return (
+            f"{what}prior {type(setup.prior).__name__} starts at x/alpha = {largest:.1e}, whose square "
+            f"{_plain(start.dtype)} cannot hold: start at a lower noise level, choose another prior, or try dtype "
+            "float64"
+        )
     return (
-        f"the state is not finite after step {i + 1} (t = {t:g}): {int(bad.sum())} of {len(bad)} samples; either "
-        f"model {type(setup.model).__name__} returned NaN or infinity, or the steps are too long for "
+        f"{what}either model {type(setup.model).__name__} returned NaN or infinity, or the steps are too long for "
         f"{type(setup.sampler).__name__}: try more steps or dtype float64"
     )

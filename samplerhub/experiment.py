@@ -38,10 +38,12 @@ from samplerhub.protocols import (
     Target,
 )
 from samplerhub.setup import Setup
-from samplerhub.timetable import horizon, timetable
+from samplerhub.timetable import check_dtype, horizon, timetable
 
 MOST = 10**12
-"""No number of samples or steps is larger than that by intention."""
+"""No number of samples is larger than that by intention."""
+LONGEST = 10**6
+"""Nor a number of steps, or of evaluations of a sample: the times of a run are kept in memory."""
 ENDS = ("t_max", "rho_max", "t_min", "rho_min")
 """Where sampling starts and ends, if not at the ends of the process's span."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -128,6 +130,7 @@ class Experiment:
         self._check_players()
         ends = {name: getattr(self, name) for name in ENDS}
         object.__setattr__(self, "span", horizon(self.process, **ends))
+        check_dtype(self.process, self.span[1], DTYPES[self.dtype])
         problem = self.problem()
         if self.block is None:
             object.__setattr__(self, "block", min(8192, max(256, 65_536 // max(1, math.prod(problem.shape)))))
@@ -177,9 +180,10 @@ class Experiment:
             if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
                 raise InvalidSetting(f"{name} = {value!r}: it must be an integer")
         for name, value in numbers.items():
-            if value is not None and not 1 <= value <= MOST:
+            most = LONGEST if name in ("steps", "nfe") else MOST
+            if value is not None and not 1 <= value <= most:
                 raise InvalidSetting(
-                    f"{name} = {value}: it must be at least 1{'' if value < 1 else f', at most {MOST:,}'}"
+                    f"{name} = {value}: it must be at least 1{'' if value < 1 else f', at most {most:,}'}"
                 )
         if self.path is not None and self.path < 2:
             raise InvalidSetting(f"path = {self.path}: it must be at least 2, the start and the end")

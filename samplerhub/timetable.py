@@ -33,8 +33,9 @@ def horizon(
     last = _end(process, 0, "min", t_min, rho_min)
     first = _end(process, 1, "max", t_max, rho_max)
     if not last < first:
+        start, end = _told_apart(first, last)
         raise InvalidSetting(
-            f"sampling would go from t = {first:g} to t = {last:g}: it goes down, from the larger noise level to the "
+            f"sampling would go from t = {start} to t = {end}: it goes down, from the larger noise level to the "
             "smaller; give other ends"
         )
     return last, first
@@ -49,17 +50,28 @@ def _end(process: ForwardProcess, end: int, name: str, t: float | None, level: f
         raise InvalidSetting(f"t_{name} = {t:g}, rho_{name} = {level:g}: give one of them, the other follows")
     (t_min, t_max), (rho_min, rho_max) = process.span, derived.rho(process, list(process.span)).tolist()
     if t is not None and not t_min <= t <= t_max:
+        given, low, high = _told_apart(t, t_min, t_max)
         raise InvalidSetting(
-            f"t_{name} = {t:g}: it must be inside the span of process {type(process).__name__}, {t_min:g} to {t_max:g}"
+            f"t_{name} = {given}: it must be inside the span of process {type(process).__name__}, {low} to {high}"
         )
     if level is not None and not rho_min * (1 - 1e-12) <= level <= rho_max * (1 + 1e-12):
+        given, low, high = _told_apart(level, rho_min, rho_max)
         raise InvalidSetting(
-            f"rho_{name} = {level:g}: it must be one of the noise levels of process {type(process).__name__}, "
-            f"{rho_min:g} to {rho_max:g}"
+            f"rho_{name} = {given}: it must be one of the noise levels of process {type(process).__name__}, "
+            f"{low} to {high}"
         )
     if t is not None:
         return float(t)
     return process.span[end] if level is None else derived.time_at(process, level).item()
+
+
+def _told_apart(*numbers: float) -> list[str]:
+    """Return numbers with as few digits as show that they differ."""
+    for digits in (6, 9, 12, 17):
+        texts = [f"{number:.{digits}g}" for number in numbers]
+        if len(set(texts)) == len(set(numbers)):
+            break
+    return texts
 
 
 def timetable(problem: Problem, grid: Grid, sampler: Sampler, *, steps: int | None, nfe: int | None) -> Tensor:
@@ -78,6 +90,16 @@ def timetable(problem: Problem, grid: Grid, sampler: Sampler, *, steps: int | No
         assert nfe is not None
         steps = _steps_within(nfe, problem, grid, sampler)
     return _checked(grid(problem, steps), steps, type(grid).__name__, problem)
+
+
+def check_dtype(process: ForwardProcess, start: float, dtype: torch.dtype) -> None:
+    """Raise `InvalidSetting` unless the largest noise level of a run is a number of its type."""
+    level, largest = derived.rho(process, start).item(), torch.finfo(dtype).max
+    if not level < largest:
+        raise InvalidSetting(
+            f"process {type(process).__name__} has noise level {level:.3g} at t = {start:g}, where sampling starts; "
+            f"{str(dtype).removeprefix('torch.')} ends at {largest:.3g}: start at a smaller time, or take dtype float64"
+        )
 
 
 def check_span(process: ForwardProcess) -> None:

@@ -18,6 +18,7 @@ from samplerhub.cli import main
 from samplerhub.config import RunConfig
 from samplerhub.errors import BrokenPlugin, InvalidSetting, Mismatch
 from samplerhub.registry import Registry
+from samplerhub.timetable import horizon
 from samplerhub_grids.angle import AngleGrid
 from samplerhub_grids.edm import EDMGrid
 from samplerhub_grids.exponential import Exponential
@@ -394,3 +395,25 @@ def test_half_the_steps_do_where_the_start_is_near() -> None:
     full = at_the_end(GaussianPrior(), 24)
     assert at_the_end(MatchedPrior(), 12, 2.0) < full
     assert at_the_end(MatchedPrior(), 12) > full
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ({"rho_max": 80.0000001}, "rho_max = 80.0000001: .* 0.002 to 80"),
+        ({"t_max": 80 + 1e-10}, "t_max = 80.0000000001: .* 0.002 to 80"),
+        ({"t_max": 100.0}, "t_max = 100: .* 0.002 to 80"),
+        ({"t_max": 1.0, "t_min": 1.0 + 1e-8}, "from t = 1 to t = 1.00000001"),
+    ],
+    ids=str,
+)
+def test_an_end_outside_the_span_has_the_digits_that_show_it(ends: dict[str, float], said: str) -> None:
+    with pytest.raises(InvalidSetting, match=said):
+        horizon(EDM(), **ends)
+
+
+@pytest.mark.parametrize("number", ["steps", "nfe"])
+def test_a_run_has_at_most_a_million_steps(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["show", "grid", "edm"] if number == "steps" else ["run", "--target", "mixture"]
+    assert main([*command, f"--{number}", "100000000000"]) == 2
+    assert f"{number} = 100000000000: it must be at least 1, at most 1,000,000" in capsys.readouterr().err

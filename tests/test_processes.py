@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,13 @@ import torch
 
 import samplerhub as sh
 from samplerhub import testing
-from samplerhub.errors import InvalidSetting, UnusableFile
+from samplerhub.cli import main
+from samplerhub.errors import InvalidSetting, NotFinite, UnusableFile
+from samplerhub_grids.edm import EDMGrid
+from samplerhub_models.exact import Exact
+from samplerhub_priors.gaussian import GaussianPrior
+from samplerhub_priors.matched import MatchedPrior
+from samplerhub_priors.student_t import StudentT
 from samplerhub_processes.cosine import VPCosine
 from samplerhub_processes.discrete import Discrete
 from samplerhub_processes.edm import EDM
@@ -20,7 +28,10 @@ from samplerhub_processes.flow import Flow
 from samplerhub_processes.iddpm import IDDPM
 from samplerhub_processes.ou import OU
 from samplerhub_processes.sub_vp import SubVP
+from samplerhub_processes.ve import VE
 from samplerhub_processes.vp import VP
+from samplerhub_samplers.heun import Heun
+from samplerhub_targets.mixture import Mixture
 
 T = torch.logspace(-3, 0, 200, dtype=torch.float64)
 
@@ -214,7 +225,14 @@ def test_rows_without_noise_or_data_are_left_out(tmp_path: Path) -> None:
         ("[0.9, 0.5, 0.1]", {}, "as alpha-bars do and betas do not: say --process.holds alpha-bars"),
         ("[0.1, 0.5, 0.9]", {"holds": "alpha-bars"}, "alpha-bar must fall from row to row"),
         ("[0.1, 1.5]", {}, "betas are between 0 and 1, and 1.5 is not"),
-        ("[0.1]", {}, "alpha-bar must fall"),
+        ("[0.1, 0]", {"holds": "alpha-bars"}, "alpha-bar must fall"),
+        ("[0.1]", {}, "two rows or more, and this one has 1"),
+        ("[]", {}, "two rows or more, and this one has 0"),
+        ('{"trained_betas": []}', {}, "trained_betas: []: List should have at least 2 items"),
+        ('{"trained_betas": [0.1], "rescale_betas_zero_snr": true}', {}, "should have at least 2 items"),
+        ("123", {}, "holds no list of numbers: what is in it is no list"),
+        ("[0.1, true]", {}, "holds no list of numbers: true is no number"),
+        ('["0.1", "0.2"]', {}, 'holds no list of numbers: "0.1" is no number'),
         ('["a"]', {}, "holds no list of numbers"),
         ("{", {}, "is not JSON"),
         ('{"width": 3}', {}, "is no scheduler's config"),
@@ -226,8 +244,56 @@ def test_rows_without_noise_or_data_are_left_out(tmp_path: Path) -> None:
 def test_a_table_that_is_none(text: str, fields: dict[str, str], message: str, tmp_path: Path) -> None:
     file = tmp_path / "table.json"
     file.write_text(text)
-    with pytest.raises(UnusableFile, match=message.replace("(", r"\(")):
+    with pytest.raises(UnusableFile, match=re.escape(message)):
         _ = Discrete(file=file, **fields).span
+
+
+@pytest.mark.parametrize("text", ["", "0.1", "0.1 0.2 [", "nan nan"])
+def test_a_text_that_is_no_table(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "table.txt"
+    file.write_text(text)
+    with pytest.raises(UnusableFile, match=re.escape(str(file))):
+        _ = Discrete(file=file).span
+
+
+def test_an_empty_vector_is_no_interruption(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("e.npy", "e.txt"):
+        (tmp_path / name).touch()
+        assert main(["show", "process", "discrete", "--file", str(tmp_path / name)]) == 2
+        assert f"error: {tmp_path / name}" in capsys.readouterr().err.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04", b"\x93NUMPY", np.array([True, False]), np.zeros((2, 2)), np.array(["a"]), np.array([1j])],
+    ids=["empty", "zip", "cut off", "bools", "a matrix", "words", "complex"],
+)
+def test_a_npy_file_that_holds_no_vector(content: bytes | np.ndarray, tmp_path: Path) -> None:
+    file = tmp_path / "table.npy"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        np.save(file, content)
+    with pytest.raises(UnusableFile, match="holds no vector of numbers"):
+        sh.read_numbers(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"80": 1, "0.002": 2}', "what is in it is no list"),
+        ('"80 1"', "what is in it is no list"),
+        ("[[80], 1]", r"\[80\] is no number"),
+        ("[false]", "false is no number"),
+        ("[1" + "0" * 400 + "]", "too large"),
+        ("[" * 100_000, "is not JSON"),
+    ],
+    ids=["object", "string", "nested", "bool", "huge", "deep"],
+)  # fmt: skip
+def test_json_that_is_no_list_of_numbers(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "table.json").write_text(text)
+    with pytest.raises(UnusableFile, match=message):
+        sh.read_numbers(tmp_path / "table.json")
 
 
 def test_a_pickle_in_a_npy_file_is_not_opened(tmp_path: Path) -> None:
@@ -252,3 +318,39 @@ def test_the_span_of_a_table_is_inside_it() -> None:
     assert Discrete(t_min=2.5, t_max=900).span == (2.5, 900)
     with pytest.raises(InvalidSetting, match="from 1 to 1000"):
         _ = Discrete(t_max=1001).span
+
+
+# --- the largest noise level of a run ---------------------------------------------------------------------------------
+
+
+def run_of(process: sh.ForwardProcess, **settings: Any) -> sh.Experiment:
+    return sh.Experiment(
+        process=process, target=Mixture(), model=Exact(), sampler=Heun(), grid=EDMGrid(),
+        prior=settings.pop("prior", GaussianPrior()), samples=10, steps=4, **settings,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("process", [OU(t_max=100), VE(t_max=1e308), VE(t_max=1e80)], ids=repr)
+def test_a_noise_level_that_the_type_of_the_run_cannot_hold(process: sh.ForwardProcess) -> None:
+    with pytest.raises(InvalidSetting, match=r"where sampling starts; float32 ends at 3\.4e\+38: .* dtype float64"):
+        run_of(process)
+    assert bool(run_of(process, t_max=4.0).run().samples.isfinite().all())
+    run_of(process, dtype="float64")
+
+
+def test_float16_ends_sooner() -> None:
+    with pytest.raises(InvalidSetting, match=r"noise level 1e\+05 at .* float16 ends at 6\.55e\+04"):
+        run_of(VE(t_max=1e10), dtype="float16")
+
+
+def test_a_start_whose_square_overflows_is_not_blamed_on_the_model() -> None:
+    with pytest.raises(
+        NotFinite, match=r"prior GaussianPrior starts at x/alpha = .*e\+26, whose square float32 cannot"
+    ):
+        run_of(OU(t_max=60)).run()
+
+
+@pytest.mark.parametrize("prior", [StudentT(df=0.01, samples=1000), MatchedPrior(factor=1e300)], ids=repr)
+def test_draws_of_a_prior_that_overflow_name_the_prior(prior: sh.Prior) -> None:
+    with pytest.raises(NotFinite, match=f"prior {type(prior).__name__} draws starting states that float32 cannot hold"):
+        run_of(EDM(), prior=prior, rho_max=2.0).run()
