@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samplerhub import Problem, Registry, rho, sigma
-from samplerhub.errors import InvalidSetting, Mismatch
+from samplerhub import Problem, Registry, rho, sigma, time_at
+from samplerhub.errors import InvalidSetting, Mismatch, UnusableFile
 from samplerhub_grids.angle import AngleGrid
 from samplerhub_grids.beta import Beta
 from samplerhub_grids.cosine import Cosine
@@ -206,10 +206,70 @@ def test_explicit_nodes_are_interpolated_in_log_rho():
     torch.testing.assert_close(Explicit()(problem_of(VP()), 5), Exponential()(problem_of(VP()), 5), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("nodes", [(80, 3, 3, 0.002), (0.002, 80), (80,), (80, 1, -0.002)], ids=str)
+@pytest.mark.parametrize("nodes", [(80, 3, 3, 0.002), (0.002, 80), (80,)], ids=str)
 def test_explicit_nodes_that_do_not_decrease(nodes):
-    with pytest.raises(InvalidSetting, match="two or more, positive and decreasing"):
+    with pytest.raises(InvalidSetting, match="two or more, and decreasing"):
         Explicit(nodes=nodes)(problem_of(EDM()), 3)
+
+
+def test_explicit_nodes_end_where_the_run_does():
+    with pytest.raises(InvalidSetting, match=r"go from t = 80 to -0\.002, and the run from 80 to 0\.002"):
+        Explicit(nodes=(80, 1, -0.002))(problem_of(EDM()), 2)
+    with pytest.raises(InvalidSetting, match="noise levels, which must be positive"):
+        Explicit(nodes=(80, 1, 0), unit="rho")(problem_of(EDM()), 2)
+
+
+def test_time_0_may_be_an_explicit_node():
+    problem = problem_of(VEGeometric(t_min=0))
+    for end in (0.0, 1e-15):
+        assert Explicit(nodes=(1, 0.5, end))(problem, 2).tolist() == [1, 0.5, 0]
+    torch.testing.assert_close(Explicit(nodes=(1, 0.5, 0))(problem, 4), torch.tensor([1, 0.75, 0.5, 0.25, 0]).double())
+    with pytest.raises(InvalidSetting, match="begin and end at the nodes"):
+        Explicit(nodes=(1, 0.5, 1e-6))(problem, 2)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npy", ".txt"])
+def test_a_file_without_nodes_is_not_the_default(tmp_path, suffix):
+    file = tmp_path / f"nodes{suffix}"
+    if suffix == ".npy":
+        np.save(file, np.zeros(0))
+    else:
+        file.write_text("[]" if suffix == ".json" else "")
+    with pytest.raises(UnusableFile, match="holds no nodes"):
+        Explicit(file=file)(problem_of(EDM()), 3)
+
+
+def test_no_nodes_are_not_the_default():
+    with pytest.raises(ValueError, match="there are none: give two or more"):
+        Explicit(nodes=())
+    assert Explicit(nodes=None) == Explicit()
+
+
+@pytest.mark.parametrize("steps", [1, 7, 450, 897, 898, 899, 900, 901])
+@pytest.mark.parametrize("grid", [Leading(), Linspace(), Trailing()], ids=repr)
+def test_an_end_given_as_a_noise_level_is_the_row_itself(grid, steps):
+    """The time of a noise level is off by rounding: 900.0000000000001 and 3 + 1e-15 are rows 900 and 3."""
+    process = Discrete()
+    start, end = (time_at(process, rho(process, row)).item() for row in (900.0, 3.0))
+    assert start != 900
+    times, exact = (grid(problem_of(process, span=span), steps) for span in ((end, start), (3.0, 900.0)))
+    torch.testing.assert_close(times, exact, rtol=1e-12, atol=0)
+    assert times.diff().max() < (-0.9 if steps < 898 else -0.99 * 897 / steps)
+
+
+@pytest.mark.parametrize(
+    ("grid", "field"),
+    [
+        (EDMGrid(exponent=0.001), "exponent = 0.001"), (EDMGrid(exponent=1e300), r"exponent = 1e\+300"),
+        (Rectified(center=1e-300), "center = 1e-300"), (AngleGrid(center=1e-300), "center = 1e-300"),
+        (Power(exponent=0.001), "exponent = 0.001"),
+        (Power(exponent=1e300), r"exponent = 1e\+300"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_field_that_is_too_extreme_is_named(grid, field):
+    with pytest.raises(InvalidSetting, match=f"grid {type(grid).__name__} with {field}: 5 steps from"):
+        grid(problem_of(EDM()), 5)
 
 
 def test_log_snr_is_another_name_of_exponential():
@@ -270,5 +330,5 @@ def test_the_exact_model_is_the_targets_posterior_mean():
 
 
 def test_the_exact_model_says_what_a_target_lacks():
-    with pytest.raises(Mismatch, match=r"Digits has no method 'denoise'; choose a trained model"):
+    with pytest.raises(Mismatch, match=r"Digits has no method 'denoise'; choose the exact model of its data"):
         Exact().of(Digits())

@@ -13,11 +13,13 @@ from pydantic import model_validator
 from torch import Tensor
 
 from samplerhub import Component, Problem, read_numbers, rho, time_at
-from samplerhub.errors import InvalidSetting
+from samplerhub.errors import InvalidSetting, UnusableFile
 from samplerhub_grids.spaced import between, equal_steps
 
 CLOSE = 1e-4
 """How far the ends may be from those of the span, relatively: published tables have few digits."""
+ZERO = 1e-12
+"""How far an end may be from that of the span as a share of the largest time: time 0 has no relative distance."""
 
 
 class Explicit(Component):
@@ -34,8 +36,8 @@ class Explicit(Component):
             arXiv:2404.14507
     """
 
-    nodes: tuple[float, ...] = ()
-    """The nodes, decreasing."""
+    nodes: tuple[float, ...] | None = None
+    """The nodes, decreasing; none, and no file: those of `exponential`."""
     file: Path | None = None
     """A file with the nodes, in place of `nodes`: a JSON list, the .npy file of a vector, or a text."""
     unit: Literal["t", "rho"] = "t"
@@ -43,8 +45,10 @@ class Explicit(Component):
 
     @model_validator(mode="after")
     def _given_once(self) -> Self:
-        if self.nodes and self.file is not None:
+        if self.nodes is not None and self.file is not None:
             raise ValueError("nodes are given, and a file of nodes: give one of them")
+        if self.nodes == ():
+            raise ValueError("nodes are given, and there are none: give two or more")
         return self
 
     @cached_property
@@ -69,12 +73,14 @@ class Explicit(Component):
         if not self._nodes:
             return torch.empty(0, dtype=torch.float64)
         nodes = torch.tensor(self._nodes, dtype=torch.float64)
-        if len(nodes) < 2 or not bool((nodes.diff() < 0).all()) or not bool((nodes > 0).all()):
-            raise InvalidSetting(f"the nodes {_short(self._nodes)} must be two or more, positive and decreasing")
+        if len(nodes) < 2 or not bool((nodes.diff() < 0).all()):
+            raise InvalidSetting(f"the nodes {_short(self._nodes)} must be two or more, and decreasing")
+        if self.unit == "rho" and not bool((nodes > 0).all()):
+            raise InvalidSetting(f"the nodes {_short(self._nodes)} are noise levels, which must be positive")
         t_min, t_max = problem.span
         ends = torch.tensor([t_max, t_min], dtype=torch.float64)
         ends = rho(problem.process, ends) if self.unit == "rho" else ends
-        if not torch.allclose(nodes[[0, -1]], ends, rtol=CLOSE, atol=0):
+        if not torch.allclose(nodes[[0, -1]], ends, rtol=CLOSE, atol=ZERO * t_max if self.unit == "t" else 0):
             raise InvalidSetting(
                 f"the nodes {_short(self._nodes)} go from {self.unit} = {nodes[0]:g} to {nodes[-1]:g}, and the run "
                 f"from {ends[0]:g} to {ends[1]:g}: begin and end at the nodes, with --{self.unit}-max {nodes[0]:g} "
@@ -85,7 +91,13 @@ class Explicit(Component):
 
     @cached_property
     def _nodes(self) -> tuple[float, ...]:
-        return self.nodes if self.file is None else tuple(read_numbers(self.file))
+        """The nodes that were given; empty where none were."""
+        if self.file is None:
+            return self.nodes or ()
+        nodes = tuple(read_numbers(self.file))
+        if not nodes:
+            raise UnusableFile(f"{self.file} holds no nodes; write two or more into it, decreasing")
+        return nodes
 
 
 def _short(nodes: tuple[float, ...]) -> str:

@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from samplerhub import Problem, rho, time_at
+from samplerhub import Problem, rho
 from samplerhub_grids.cosine import Cosine
-from samplerhub_grids.spaced import between, equal_steps
+from samplerhub_grids.spaced import at_levels, equal_steps
 
 
 class IDDPMGrid(Cosine):
@@ -43,4 +43,4 @@ class IDDPMGrid(Cosine):
         rounded = torch.cat([j[:1], (j[1:-1] + 0.5).floor(), j[-1:]])
         if bool((rounded.diff() > 0).all()):
             j = rounded
-        return between(problem, time_at(problem.process, self.level(scale * (1 - j[1:-1] / self.rows))))
+        return at_levels(self, problem, self.level(scale * (1 - j[1:-1] / self.rows)))

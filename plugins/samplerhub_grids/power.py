@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from samplerhub import Component, Problem
-from samplerhub_grids.spaced import between, equal_steps
+from samplerhub_grids.spaced import between, equal_steps, going_down
 
 
 class Power(Component):
@@ -28,4 +29,6 @@ class Power(Component):
     def __call__(self, problem: Problem, steps: int) -> Tensor:
         """Return steps + 1 times, strictly decreasing, shape (steps + 1,)."""
         k, (t_min, t_max) = self.exponent, problem.span
-        return between(problem, equal_steps(t_max ** (1 / k), t_min ** (1 / k), steps)[1:-1] ** k)
+        start, end = (torch.tensor([t_max, t_min], dtype=torch.float64) ** (1 / k)).tolist()
+        inner = equal_steps(start, end, steps)[1:-1] ** k
+        return between(problem, going_down(self, "t", inner, t_max, t_min))

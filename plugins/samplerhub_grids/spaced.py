@@ -30,6 +30,28 @@ def between(problem: Problem, inner: Tensor) -> Tensor:
     return torch.cat([t_max, inner, t_min])
 
 
+def at_levels(grid: Component, problem: Problem, levels: Tensor) -> Tensor:
+    """Return the times of a grid whose inner nodes have these noise levels, shape (steps + 1,).
+
+    Raises:
+        InvalidSetting: The levels do not go down between those of the ends.
+    """
+    ends = rho(problem.process, [problem.span[1], problem.span[0]])
+    return between(problem, time_at(problem.process, going_down(grid, "rho", levels, *ends.tolist())))
+
+
+def going_down(grid: Component, what: str, inner: Tensor, start: float, end: float) -> Tensor:
+    """Return inner nodes as they are, or raise `InvalidSetting` where the grid's formula has lost its digits."""
+    nodes = torch.cat([inner.new_tensor([start]), inner, inner.new_tensor([end])])
+    if not bool((nodes.diff() < 0).all()):
+        fields = ", ".join(f"{name} = {value}" for name, value in grid)
+        raise InvalidSetting(
+            f"grid {type(grid).__name__}{f' with {fields}' if fields else ''}: {len(inner) + 1} steps from {what} = "
+            f"{start:g} to {end:g} cannot be told apart in float64; give a less extreme value, or fewer steps"
+        )
+    return inner
+
+
 class SpacedGrid(Component, ABC):
     """A grid that is uniform in a variable of the noise level, on any process."""
 
@@ -46,4 +68,4 @@ class SpacedGrid(Component, ABC):
         t_min, t_max = problem.span
         start, end = self.variable(rho(problem.process, [t_max, t_min])).tolist()
         v = equal_steps(start, end, steps)
-        return between(problem, time_at(problem.process, self.level(v[1:-1])))
+        return at_levels(self, problem, self.level(v[1:-1]))

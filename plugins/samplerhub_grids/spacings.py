@@ -11,6 +11,9 @@ from torch import Tensor
 from samplerhub import Component, HasTable, Problem
 from samplerhub_grids.spaced import equal_steps
 
+CLOSE = 1e-9
+"""A row that is so near to an end of the run, relatively, is that end: the time of a noise level is rounded."""
+
 
 class RowGrid(Component, ABC):
     """A grid of whole rows of a table."""
@@ -39,7 +42,7 @@ class RowGrid(Component, ABC):
         if not isinstance(problem.process, HasTable):
             return equal_steps(t_min, t_max, self.rows - 1)
         table = problem.process.table
-        inner = table[(table > t_min) & (table < t_max)]
+        inner = table[(table > t_min * (1 + CLOSE)) & (table < t_max * (1 - CLOSE))]
         return torch.cat([table.new_tensor([t_min]), inner, table.new_tensor([t_max])])
 
 
