@@ -328,3 +328,25 @@ def test_it_is_measured_once_for_a_run_and_always_the_same():
 def test_without_a_target_it_says_so():
     with pytest.raises(Mismatch, match="has no target"):
         Equidistributed()(sh.Problem(EDM(), Exact().of(BELLS), shape=(1,)), 5)
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("/", "must end in .grid.json"),
+        ("plain.json", "as in --out plain.grid.json"),
+        ("nodes", "as in --out nodes.grid.json"),
+        ("folder.grid.json", "is a folder"),
+    ],
+)
+def test_a_file_that_grid_would_not_take_is_refused_before_anything_is_learned(
+    out, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.grid.json").mkdir()
+    assert main(["learn-grid", "--target", "mixture", "--steps", "4", "--out", out]) == 2
+    err = " ".join(capsys.readouterr().err.split())
+    assert f"error: --out {out}" in err
+    assert said in err
+    assert "learning" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.grid.json"]

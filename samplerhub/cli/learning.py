@@ -15,13 +15,16 @@ from samplerhub.assembly import assemble, complete
 from samplerhub.cli.command import Line, command
 from samplerhub.cli.settings import Json, Quiet, run_without
 from samplerhub.config import RUN_ROLES
+from samplerhub.errors import InvalidSetting, UnusableFile
 from samplerhub.registry import Registry
 
 ROLES = tuple(role for role in RUN_ROLES if role != "features")
 Noises = Annotated[
     int | None, typer.Option(metavar="N", min=8, help="Starting states to learn from (default: 256 to 1,024 by size).")
 ]
-Out = Annotated[Path | None, typer.Option(metavar="FILE", help="The file (default: <sampler>-<steps>.grid.json).")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The file, NAME.grid.json (default: <sampler>-<steps>).")
+]
 
 
 def learn_grid_command(arguments: Sequence[str], registry: Registry) -> Callable[..., None]:
@@ -37,6 +40,7 @@ def learn_grid(line: Line, noises: Noises = None, out: Out = None, as_json: Json
     from samplerhub.learning import learn_grid as learn
     from samplerhub.learning.nodes import ENDING
 
+    _check(out, ENDING)
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         config = complete(line.config.model_copy(update={"metrics": ()}), line.registry)
         experiment = assemble(config, line.registry)
@@ -72,3 +76,17 @@ def learn_grid(line: Line, noises: Noises = None, out: Out = None, as_json: Json
         ]
     )
     render.lines(["", render.shown(out)])
+
+
+def _check(out: Path | None, ending: str) -> None:
+    """Raise an error, before anything is learned, unless a file of nodes can have that name."""
+    if out is None:
+        return
+    if not out.name.endswith(ending):
+        stem = out.name.removesuffix(".json")
+        better = f", as in --out {out.with_name(stem + ending)}" if stem.strip(".") else ""
+        raise InvalidSetting(
+            f"--out {out}: its name must end in {ending}, by which --grid knows that the nodes are learned{better}"
+        )
+    if out.is_dir():
+        raise UnusableFile(f"--out {out} is a folder; give the name of a file")
