@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from samplerhub.cli.booleans import ComponentCommand
 from samplerhub.plugin import ROLES
 from samplerhub.registry import Registry
 
@@ -47,6 +46,13 @@ RESULTS = (
     "--out and --json give every run unless --per group is asked for, with the columns key, one for each option, seed, "
     "nfe, nfe_spent, seconds, and for each metric its value and its standard error: kl, kl_stderr.\n\n"
     "Example: samplerhub results runs/first --where sampler=deis,heun --where 'nfe<=10' --best kl"
+)
+COMPARE = (
+    "Show runs beside each other: what differs between them, NFE, seconds, and which is better by each metric.\n\n"
+    "RUN is the folder of a run, runs/<8 hex> or that of one run of a sweep. Which is better is told from the "
+    "standard errors of the figures (z-test, 5 %); runs that they do not tell apart are a tie. Figures of another "
+    "target, or of a metric with other fields, are not compared.\n\n"
+    "Example: samplerhub compare runs/1a2b3c4d runs/5e6f7a8b --picture beside.png"
 )
 TRAIN = (
     "Fit a model to a target, and write its weights to a file.\n\n"
@@ -102,6 +108,10 @@ On = Annotated[
 ]
 ReportFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the JSON to a file as well.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a sweep.")]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN RUN", help="The folders of runs, or their manifest.json.")]
+Picture = Annotated[
+    Path | None, typer.Option("--picture", metavar="FILE.png", help="Draw the samples of the runs beside each other.")
+]
 Where = Annotated[
     list[str] | None,
     typer.Option(
@@ -155,19 +165,15 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
     asked, rest = (arguments[0], arguments[1:]) if arguments else ("", arguments)
 
     app.callback()(_options)
-    app.command("run", cls=ComponentCommand, help=RUN)(_run(rest, registry) if asked == "run" else _only_listed)
+    app.command("run", help=RUN)(_run(rest, registry) if asked == "run" else _only_listed)
     several = {"ignore_unknown_options": True, "allow_extra_args": True}  # options with several values: `planning`
     app.command("sweep", help=SWEEP, context_settings=several)(
         _sweep(rest, registry) if asked == "sweep" else _only_listed
     )
-    app.command("budget", cls=ComponentCommand, help=BUDGET)(
-        _budget(rest, registry) if asked == "budget" else _only_listed
-    )
-    app.command("learn-grid", cls=ComponentCommand, help=LEARN_GRID)(
-        _learn_grid(rest, registry) if asked == "learn-grid" else _only_listed
-    )
-    app.command("train", cls=ComponentCommand, help=TRAIN)(_train(rest, registry) if asked == "train" else _only_listed)
-    app.command("show", cls=ComponentCommand, help=SHOW)(_show(rest, registry) if asked == "show" else _only_listed)
+    app.command("budget", help=BUDGET)(_budget(rest, registry) if asked == "budget" else _only_listed)
+    app.command("learn-grid", help=LEARN_GRID)(_learn_grid(rest, registry) if asked == "learn-grid" else _only_listed)
+    app.command("train", help=TRAIN)(_train(rest, registry) if asked == "train" else _only_listed)
+    app.command("show", help=SHOW)(_show(rest, registry) if asked == "show" else _only_listed)
 
     @app.command(help=CONVERT)
     def convert(
@@ -236,6 +242,12 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
         from samplerhub.cli.results import Asked, show_results
 
         show_results(folder, Asked(where or (), sort or (), reverse, metric or (), best, per, out, as_json))
+
+    @app.command(help=COMPARE)
+    def compare(runs: Runs, picture: Picture = None, as_json: Json = False) -> None:
+        from samplerhub.cli.comparing import compare_runs
+
+        compare_runs(registry, runs, as_json, picture)
 
     @app.command()
     def plugins(as_json: Json = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def cite(registry: Registry, run: Path, as_json: bool) -> None:
     """
     from samplerhub.cli import render
 
-    manifest = read_manifest(_manifest(run))
+    manifest = read_manifest(manifest_file(run))
     found = Found()
     for label, role, component in _used(manifest):
         _ask(registry, label, role, component, found)
@@ -58,7 +58,12 @@ def cite(registry: Registry, run: Path, as_json: bool) -> None:
     render.machine_readable(text)
 
 
-def _manifest(run: Path) -> Path:
+def manifest_file(run: Path) -> Path:
+    """Return the manifest of a run.
+
+    Raises:
+        UnusableFile: There is none.
+    """
     file = run / "manifest.json" if run.is_dir() else run
     if not file.exists():
         raise UnusableFile(

@@ -145,9 +145,7 @@ def _show(tables: Sequence[Sequence[Row]], asked: Asked, per: Per, total: int) -
             {name: [_figure(row, name) for row in table] for name in figures},
         )
     if asked.best is not None and any(row.cells["tied"] for row in every):
-        render.lines(
-            ["", "= cannot be told from the best of its table: t-test at 5 %, seed by seed where two are shared"]
-        )
+        render.lines(["", "= a t-test, paired by seed, does not tell it from the best of its table (5 %)"])
 
 
 def _apart(found: Sequence[Row], names: Sequence[str]) -> tuple[list[str], list[str]]:
