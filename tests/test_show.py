@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from samplerhub import ROLES, Registry
+from samplerhub.assembly import assemble
 from samplerhub.cli import main
+from samplerhub.cli.app import build_app
+from samplerhub.cli.listing import list_plugins
+from samplerhub.cli.options import scan
+from samplerhub.cli.selection import select_for_run
+from samplerhub.config import RUN_ROLES
+from samplerhub.registry import PluginRecord
 
 NODES = ["show", "grid", "edm", "--exponent", "3", "--steps", "5", "--process", "vp"]
 
@@ -129,10 +138,86 @@ def test_help_has_the_options_of_the_component(capsys):
         (["sampler", "deis", "--picture", "it.png"], "there is nothing to draw of sampler 'deis'"),
         (["grid", "there.npy"], "there.npy"),
         (["grid", "explicit", "--nodes", "70,1,0.002"], "begin and end at the nodes, with --t-max 70 --t-min 0.002"),
-        (["grid", "explicit", "--nodes", "80,1,1,0.002"], "two or more, positive and decreasing"),
+        (["grid", "explicit", "--nodes", "80,1,1,0.002"], "must be two or more"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
 def test_mistakes(arguments, message, capsys):
     assert message in refusal(capsys, "show", *arguments)
     assert not Path("it.png").exists()
+
+
+REGISTRY = Registry.discover({"SAMPLERHUB_PLUGINS": "samplerhub"})
+COMPONENTS = [(role, one.entry.name) for role in ROLES for one in REGISTRY.entries(role)]
+
+
+LENGTHY = ("equidistributed", "uniform")
+EVERY = [
+    pytest.param(*one, marks=pytest.mark.slow if one[1] in LENGTHY else (), id=" ".join(one)) for one in COMPONENTS
+]
+
+
+@pytest.mark.parametrize(("role", "name"), EVERY)
+def test_the_example_of_every_component_parses(role, name, capsys):
+    shown = facts(capsys, "show", role, name)
+    program, *arguments = shlex.split(shown["example"])
+    assert program == "samplerhub"
+    assert {f"--{role}", name} <= set(arguments) or role == "engine"
+    slow = role == "prior" or name == "equidistributed"  # a run of theirs begins with what takes long
+    if shown["example_needs"] is None:
+        build_app(arguments, REGISTRY)
+        if role in (*RUN_ROLES, "metric") and not slow:
+            assemble(select_for_run(scan(arguments[1:]), REGISTRY).config, REGISTRY)
+    else:
+        assert main([*arguments, "--quiet"]) == 2
+        assert shown["example_needs"] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("role", "name"), [("sampler", "deis"), ("metric", "kl-histogram"), ("model", "exact"), ("prior", "matched")]
+)
+def test_an_example_runs(role, name, capsys):
+    shown = facts(capsys, "show", role, name)
+    assert shown["example_needs"] is None
+    run = facts(capsys, *shlex.split(shown["example"])[1:], "--steps", "2", "--quiet")
+    used = run["manifest"]["components"].get(role) or run["manifest"]["metrics"][name]
+    assert used["name"] == name
+
+
+def test_what_only_the_user_has_is_said(capsys):
+    assert "target FILE.npy" in facts(capsys, "show", "target", "array")["example_needs"]
+    assert "As it stands this does not run: --model.function" in output(capsys, "show", "model", "callable")
+
+
+def test_the_schema_alone(capsys):
+    schema = json.loads(output(capsys, "show", "sampler", "deis", "--schema", "--order", "2"))
+    assert schema == facts(capsys, "show", "sampler", "deis")["schema"]
+    assert schema["properties"]["order"]["maximum"] == 4
+
+
+def test_references_are_shown_as_bibtex(capsys):
+    text = output(capsys, "show", "sampler", "deis")
+    assert "    @misc{zhang-2023-fast,\n" in text
+    (entry,) = facts(capsys, "show", "sampler", "deis")["bibtex"]
+    assert "\n".join(f"    {line}" for line in entry.splitlines()) in text
+    assert facts(capsys, "show", "target", "moons")["bibtex"] == []
+    assert "BibTeX" not in output(capsys, "show", "target", "moons")
+
+
+def test_what_is_installed_says_where_it_comes_from(capsys):
+    (grid,) = (one for one in json.loads(output(capsys, "list", "grid", "--json")) if one["name"] == "exponential")
+    assert (grid["aliases"], grid["default"], grid["distribution"], grid["plugin"]) == (
+        ["log-snr"],
+        False,
+        "samplerhub",
+        "grids",
+    )
+    assert "also log-snr" in output(capsys, "list", "grid").replace("\n", " ")
+
+
+def test_a_plugin_that_is_slow_or_prints_is_told_of(capsys):
+    record = PluginRecord("acme", "acme-plugin", "1.2", seconds=3.21, note="printed on import")
+    list_plugins(Registry((record, replace(record, note=None, seconds=0.1, error="fails on import: OSError"))), False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split(maxsplit=4)[1:] == ["acme-plugin", "1.2", "0", "ok; printed on import; takes 3.2 s to import"]
+    assert lines[2].endswith("failed: fails on import: OSError")

@@ -58,6 +58,17 @@ def cite(registry: Registry, run: Path, as_json: bool) -> None:
     render.machine_readable(text)
 
 
+def entries(references: Sequence[str]) -> list[str]:
+    """Return the BibTeX of references; one that cannot be read stands there as a comment."""
+    found = []
+    for text in references:
+        try:
+            found.append(reference(text).bibtex())
+        except InvalidSetting as error:
+            found.append(f"% {error}".replace("@", "(at)"))
+    return found
+
+
 def manifest_file(run: Path) -> Path:
     """Return the manifest of a run.
 

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from samplerhub.citation import items
 from samplerhub.errors import InvalidSetting
 from samplerhub.plugin import ROLES
-from samplerhub.registry import OWN, Registered, Registry, among
+from samplerhub.registry import OWN, PluginRecord, Registered, Registry, among
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+SLOW = 0.5
+"""Seconds of import that are worth saying."""
 
 
 def list_components(registry: Registry, role: str | None, as_json: bool) -> None:
@@ -64,11 +67,15 @@ def list_plugins(registry: Registry, as_json: bool) -> None:
         return
     render.columns(
         ("plugin", "distribution", "components", "state"),
-        (
-            (p.name, f"{p.distribution} {p.version}", str(len(p.components)), f"failed: {p.error}" if p.error else "ok")
-            for p in registry.plugins
-        ),
+        ((p.name, f"{p.distribution} {p.version}", str(len(p.components)), _state(p)) for p in registry.plugins),
     )
+
+
+def _state(plugin: PluginRecord) -> str:
+    """Return whether a plugin works, and what is worth knowing though it does."""
+    slow = f"takes {plugin.seconds:.1f} s to import" if plugin.seconds and plugin.seconds >= SLOW else ""
+    state = f"failed: {plugin.error}" if plugin.error else "ok"
+    return "; ".join(part for part in (state, plugin.note, slow) if part)
 
 
 def facts_of(registered: Registered) -> dict[str, object]:
@@ -77,8 +84,11 @@ def facts_of(registered: Registered) -> dict[str, object]:
         "role": registered.entry.role,
         "name": registered.entry.name,
         "summary": registered.entry.summary,
+        "aliases": list(registered.entry.aliases),
+        "default": registered.entry.default,
         "distribution": registered.distribution,
         "version": registered.version,
+        "plugin": registered.plugin,
     }
 
 

@@ -63,7 +63,7 @@ def laid_over(config: RunConfig, fields: FieldOptions, given: Scan) -> RunConfig
 def _over(config: RunConfig, fields: FieldOptions, texts: Mapping[str, str]) -> RunConfig:
     components, metrics = {}, []
     for role, choice, where in _tops(config):
-        if role == "metric":
+        if role not in config.components:
             metrics.append(fields.choice(texts, where[0], choice.name))
         else:
             components[role] = fields.choice(texts, where[0])

@@ -14,7 +14,9 @@ from pydantic import BaseModel
 
 from samplerhub.assembly import assemble, build
 from samplerhub.capabilities import LogSobolev
+from samplerhub.cli.citing import entries
 from samplerhub.cli.command import extended, field_parameters, parameter, role_parameter
+from samplerhub.cli.examples import Example, fitting
 from samplerhub.cli.fields import described
 from samplerhub.cli.listing import documentation, facts_of, role_and_name
 from samplerhub.cli.options import FieldOptions, Scan, scan
@@ -30,7 +32,7 @@ from samplerhub.registry import Registered, Registry
 if TYPE_CHECKING:
     from samplerhub.cli.views import View
 
-OPTIONS = ("--picture", "--json", "--help")
+OPTIONS = ("--picture", "--schema", "--json", "--help")
 SETTINGS = {name: RUN[name] for name in ("steps", "t_max", "rho_max", "t_min", "rho_min")}
 """What a grid depends on besides components."""
 AROUND = ("process", "target", "model", "sampler", "prior")
@@ -41,6 +43,7 @@ Name = Annotated[str | None, typer.Argument(metavar="NAME", help="A name from `s
 Picture = Annotated[
     Path | None, typer.Option(metavar="FILE.png", help="Draw what the component shows over the noise level.")
 ]
+Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON schema of its fields, and nothing else.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -58,15 +61,25 @@ def show_command(arguments: Sequence[str], registry: Registry) -> Callable[..., 
         fields.check(given)
     asked = [(option, value) for option, value in given.options if option != "--picture"]
 
-    def show(role: Role, name: Name = None, picture: Picture = None, as_json: Json = False, **options: Any) -> None:
+    def show(
+        role: Role,
+        name: Name = None,
+        picture: Picture = None,
+        schema: Schema = False,
+        as_json: Json = False,
+        **options: Any,
+    ) -> None:
         numbers = {setting: options[setting] for setting in settings}
         config = RunConfig(**numbers).over(laid_over(selection.config, fields, given))
         subject = Subject(role, spelled, config, registry)
+        if schema:
+            subject.show_schema()
+            return
         view = subject.view(must=bool(asked or picture or subject.read))
         if picture:
             subject.draw(view, picture)
         words = [word for option, value in asked for word in (option if grid else fields.full(option), str(value))]
-        subject.show(view, shlex.join([*subject.command, *words]), picture, as_json)
+        subject.show(view, words, picture, as_json)
 
     numbers = [parameter(setting, kind) for setting, kind in settings.items()]
     return extended(show, [*numbers, *(role_parameter(one, registry) for one in around), *field_parameters(fields)])
@@ -146,19 +159,43 @@ class Subject:
             )
         view.draw(file)
 
-    def show(self, view: View | str | None, example: str, picture: Path | None, as_json: bool) -> None:
-        """Print all there is to know about it."""
+    def show_schema(self) -> None:
+        """Print the schema of its fields, for another program."""
+        from samplerhub.cli import render
+
+        render.machine_readable(json.dumps(self.component.model_json_schema(), indent=2))
+
+    def example(self, view: View | str | None, words: Sequence[str]) -> tuple[str, str]:
+        """Return a command that uses it, and what that needs which is not there; a grid has been in its run already."""
+        if self.role == "grid":
+            found = Example(needs=view if isinstance(view, str) else "")
+        else:
+            found = fitting(self.role, self.config, self.registry)
+        return shlex.join([*self.command, *words, *found.words]), found.needs
+
+    def show(self, view: View | str | None, words: Sequence[str], picture: Path | None, as_json: bool) -> None:
+        """Print all there is to know about it.
+
+        Args:
+            view: What it looks like.
+            words: The options that were given.
+            picture: The picture that was drawn.
+            as_json: Whether to print JSON.
+        """
         from samplerhub.cli import render
 
         registered, (text, references) = self.registered, documentation(self.component)
+        example, needs = self.example(view, words)
         if as_json:
             facts = {
                 **facts_of(registered),
                 "target": registered.entry.target,
                 "documentation": text,
                 "references": references,
+                "bibtex": entries(references),
                 "schema": self.component.model_json_schema(),
                 "example": example,
+                "example_needs": needs or None,
             }
             shown = {} if view is None or isinstance(view, str) else {view.key: view.facts()}
             render.machine_readable(json.dumps({**facts, **shown}, indent=2))
@@ -180,7 +217,13 @@ class Subject:
             view.show()
         if picture:
             render.lines(["", render.shown(picture)])
+        if references:
+            render.lines(
+                ["", "BibTeX:", *(f"    {line}" for entry in entries(references) for line in entry.split("\n"))]
+            )
         render.lines(["", "Example:", f"    {example}"])
+        if needs and not isinstance(view, str):
+            render.lines([f"    As it stands this does not run: {needs}"])
 
 
 def _with_run(name: str, given: Scan, registry: Registry) -> Selection:
@@ -191,7 +234,9 @@ def _with_run(name: str, given: Scan, registry: Registry) -> Selection:
     return Selection(selection.config.model_copy(update={"metrics": ()}), chosen)
 
 
-def _incomplete(role: Role, name: Name = None, picture: Picture = None, as_json: Json = False) -> None:
+def _incomplete(
+    role: Role, name: Name = None, picture: Picture = None, schema: Schema = False, as_json: Json = False
+) -> None:
     """Stand in where no component is named: for the help, and for what is said of a missing argument."""
 
 
