@@ -15,7 +15,7 @@ from samplerhub.explain import option as spelled
 from samplerhub.plugin import ROLES
 from samplerhub.registry import among, did_you_mean
 
-FLAGS = ("--json", "--quiet", "--dry-run", "--help")
+FLAGS = ("--json", "--quiet", "--schema", "--dry-run", "--help")
 
 
 @dataclass(frozen=True, slots=True)
