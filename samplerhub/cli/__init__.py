@@ -56,6 +56,7 @@ def _command(arguments: Sequence[str]) -> int:
 def _dispatch(arguments: Sequence[str], registry: Registry) -> int:
     import typer
 
+    from samplerhub.cli.booleans import written_out
     from samplerhub.cli.options import tidy
     from samplerhub.cli.output import Output, ReaderGone
     from samplerhub.errors import InvalidSetting
@@ -66,7 +67,7 @@ def _dispatch(arguments: Sequence[str], registry: Registry) -> int:
     try:
         with redirect_stdout(output):
             app = _app(arguments, registry)
-            code: int = app(arguments, prog_name="samplerhub", standalone_mode=False) or 0
+            code: int = app(written_out(arguments, app), prog_name="samplerhub", standalone_mode=False) or 0
             output.flush()
         return code
     except typer.TyperException as error:

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 from typer.models import OptionInfo
 
+from samplerhub.cli.booleans import BOOL
 from samplerhub.cli.fields import described
 from samplerhub.cli.options import FieldOption, FieldOptions, Scan, scan
 from samplerhub.cli.selection import Selection, laid_over, select_for_run
@@ -149,10 +150,14 @@ def field_parameters(fields: FieldOptions) -> list[inspect.Parameter]:
     typer only has to know them: their values are taken from the arguments, in the order in which they stand there.
     """
     long = [_field(option) for option in fields.options]
-    short = (
-        [parameter("short", Annotated[str | None, typer.Option(*fields.short, hidden=True)])] if fields.short else []
-    )
-    return [*long, *short]
+    bare = [name for name in fields.short if all(option.boolean for option in fields.meant(name))]
+    short = {"short": [name for name in fields.short if name not in bare], BOOL: bare}
+    return [*long, *(_hidden(metavar, names) for metavar, names in short.items() if names)]
+
+
+def _hidden(metavar: str, names: Sequence[str]) -> inspect.Parameter:
+    info = typer.Option(*names, hidden=True, metavar=metavar)
+    return parameter(f"spelled__{metavar.lower()}", Annotated[str | None, info])
 
 
 def _field(option: FieldOption) -> inspect.Parameter:
@@ -160,7 +165,7 @@ def _field(option: FieldOption) -> inspect.Parameter:
     info = typer.Option(
         option.long,
         help=f"{text.help} ({text.limits})".replace("[", r"\["),  # brackets, not markup
-        metavar=text.type,
+        metavar=BOOL if option.boolean else text.type,
         rich_help_panel=f"{option.chosen.role} {option.chosen.name}",
         show_default=False,
     )

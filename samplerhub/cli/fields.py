@@ -76,6 +76,11 @@ def is_sequence(info: FieldInfo) -> bool:
     return any(get_origin(member) in SEQUENCES or member in SEQUENCES for member in _members(info.annotation))
 
 
+def is_boolean(info: FieldInfo) -> bool:
+    """Say whether a field is true or false: on the command line it may stand without a value, and is then true."""
+    return [member for member in _members(info.annotation) if member is not type(None)] == [bool]
+
+
 def _json(text: str) -> JsonValue:
     try:
         return json.loads(text)  # type: ignore[no-any-return]
