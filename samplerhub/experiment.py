@@ -401,6 +401,7 @@ class Experiment:
                     details=dict(e.details),
                     better=e.better,
                     curve=[PointRecord(**asdict(point)) for point in e.curve],
+                    curve_of=e.curve_of,
                 )
                 for name, e in estimates.items()
             },

@@ -56,6 +56,8 @@ class MetricRecord(BaseModel):
     details: dict[str, float | str] = {}
     better: Literal["smaller", "larger"] = "smaller"
     curve: list[PointRecord] = []
+    curve_of: str = ""
+    """What the curve shows, where it is not the figure itself."""
 
 
 class Settings(BaseModel):
