@@ -241,6 +241,24 @@ def test_the_header_and_the_picture(tmp_path: Path) -> None:
     assert by_level.lines[0].get_xydata().T.tolist() == [levels["rho"], levels["loss"]]
 
 
+def test_a_file_of_data_is_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("data.npy", np.random.default_rng(0).normal(size=(20, 2)))
+    assert main(["train", "--target", "data.npy", "--target.every", "4", "--steps", "3", "--quiet"]) == 0
+    recipe = read_denoiser(Path("array.safetensors")).design.recipe
+    assert recipe["target"]["fields"] == {"file": "data.npy", "every": 4, "key": None, "split": "train"}  # type: ignore[call-overload, index]
+
+
+@pytest.mark.parametrize("out", ["m", "m.pt", "m.safetensors.bak"])
+def test_a_file_that_no_short_form_could_name_is_not_written(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--target", "mixture", "--steps", "3", "--quiet", "--out", out]) == 2
+    assert f"--out {out}: give a file that ends in .safetensors" in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_without_a_history_has_no_picture(tmp_path: Path) -> None:
     sh.write_tensors(file := tmp_path / "w.safetensors", {"w": torch.zeros(1)})
     assert learning_curve.draw(file) is None

@@ -46,7 +46,7 @@ def select_for_training(given: Scan, registry: Registry) -> Selection:
     choices = {role: Choice(name=given.last(f"--{role}")) for role in ("target", "trainer")}
     if not given.help:
         choices = {role: named_choice(role, choice, registry) for role, choice in choices.items()}
-    return Selection(*_with_parts(RunConfig(components=choices), given, registry))
+    return Selection(*_with_parts(written_out(RunConfig(components=choices), registry), given, registry))
 
 
 def select_one(role: str, name: str, given: Scan, registry: Registry) -> Selection:

@@ -15,6 +15,7 @@ from samplerhub.assembly import build
 from samplerhub.cli.command import Line, command
 from samplerhub.cli.selection import select_for_training
 from samplerhub.cli.settings import Quiet
+from samplerhub.errors import InvalidSetting
 from samplerhub.protocols import Target, Trainer
 from samplerhub.registry import Registry
 
@@ -36,10 +37,12 @@ def train_command(arguments: Sequence[str], registry: Registry) -> Callable[...,
 def train(line: Line, out: Out = None, seed: Seed = 0, quiet: Quiet = False) -> None:
     """Fit a model to a target, and write its weights to a file."""
     choices = line.config.components
+    out = out or Path(f"{str(choices['target'].name).rpartition(':')[2]}.safetensors")
+    if out.suffix != ".safetensors":
+        raise InvalidSetting(f"--out {out}: give a file that ends in .safetensors, by which `--model {out}` knows it")
     target, trainer = (build(role, choices[role], line.registry) for role in ("target", "trainer"))
     assert isinstance(target, Target)
     assert isinstance(trainer, Trainer)
-    out = out or Path(f"{str(choices['target'].name).rpartition(':')[2]}.safetensors")
     _train(target, trainer, out, seed, quiet)
 
 

@@ -71,13 +71,19 @@ class DiffusersModel(Component):
         from diffusers import UNet2DModel
 
         weights = self._weights
-        network: nn.Module = UNet2DModel.from_pretrained(
-            str(weights[0].parent.resolve()),
-            local_files_only=True,
-            use_safetensors=weights[0].suffix == ".safetensors",
-            torch_dtype=self.dtype,
-            low_cpu_mem_usage=False,
-        )
+        try:
+            network: nn.Module = UNet2DModel.from_pretrained(
+                str(weights[0].parent.resolve()),
+                local_files_only=True,
+                use_safetensors=weights[0].suffix == ".safetensors",
+                torch_dtype=self.dtype,
+                low_cpu_mem_usage=False,
+            )
+        except Exception as error:  # it raises anything, on weights that are cut off and on a config of another network
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UnusableFile(
+                f"{weights[0]} is damaged, or is not of the network that the config.json beside it describes: {reason}"
+            ) from error
         return network.eval().requires_grad_(False)
 
     @cached_property

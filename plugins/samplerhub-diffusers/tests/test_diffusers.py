@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import shutil
 import threading
 import weakref
 from functools import cache
@@ -15,6 +17,7 @@ import torch
 
 import samplerhub as sh
 from samplerhub import testing
+from samplerhub.cli import main
 from samplerhub.errors import InvalidSetting, Mismatch, UnusableFile
 from samplerhub.registry import Registry
 
@@ -284,8 +287,6 @@ def test_missing_files_are_named(tmp_path):
 
 
 def test_the_command_line(pipelines, tmp_path):
-    from samplerhub.cli import main
-
     place, out = str(pipelines()), tmp_path / "run"
     command = ["run", "--model", "diffusers", "--model.folder", place, "--process", "diffusers"]
     command += ["--process.folder", place, "--sampler", "ddim", "--grid", "uniform", "-n", "4", "--steps", "5"]
@@ -296,6 +297,58 @@ def test_the_command_line(pipelines, tmp_path):
     assert manifest["components"]["model"]["digest"] == DiffusersModel(folder=place).digest
     assert manifest["components"]["process"]["digest"] == DiffusersProcess(folder=place).digest
     np.testing.assert_allclose(manifest["times"], np.linspace(999, 0, 6), atol=1e-9)
+
+
+def copied(folder, place, **config):
+    """A copy of a pipeline, with entries of the network's config changed."""
+    shutil.copytree(folder, place)
+    file = place / "unet" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
+    return place
+
+
+def test_damaged_weights_are_named(pipelines, tmp_path):
+    weights = "diffusion_pytorch_model"
+    cut = copied(pipelines(), tmp_path / "cut")
+    (file := cut / "unet" / f"{weights}.safetensors").write_bytes(file.read_bytes()[:-1000])
+    other = copied(pipelines(), tmp_path / "other", block_out_channels=[16, 32])
+    strange = copied(pipelines(), tmp_path / "strange", norm_num_groups=7)
+    evil = copied(pipelines(), tmp_path / "evil")
+    (evil / "unet" / f"{weights}.safetensors").unlink()
+    torch.save({"w": Attack(tmp_path / "mark")}, evil / "unet" / f"{weights}.bin")
+    for place, ending in ((cut, "safetensors"), (other, "safetensors"), (strange, "safetensors"), (evil, "bin")):
+        model = DiffusersModel(folder=str(place), trust_pickle=True)
+        with pytest.raises(UnusableFile, match=rf"{place.name}/unet/{weights}\.{ending} is damaged, or is not of"):
+            model(start(), torch.ones(1, 1, 1, 1))
+    assert not (tmp_path / "mark").exists()
+
+
+class Attack:
+    """An object whose pickle makes a folder when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_trust_needs_no_value_on_the_command_line(pipelines, tmp_path, monkeypatch, capsys):
+    place = copied(pipelines(), tmp_path / "pickled")
+    (safe,) = place.glob("unet/*.safetensors")
+    torch.save(sh.read_tensors(safe)[0], safe.with_suffix(".bin"))
+    safe.unlink()
+    monkeypatch.chdir(place)
+    words = ["run", "--model", "diffusers", "--process", "diffusers", "--grid", "uniform", "--steps", "1", "-n", "2"]
+    words = [*words, "--quiet", "--out", str(tmp_path / "run")]
+    for trust, code in (
+        (["--model.trust-pickle"], 0),
+        (["--trust-pickle"], 0),
+        (["--model.trust-pickle", "false"], 2),
+        ([], 2),
+    ):
+        assert main([*words, *trust]) == code, trust
+        assert ("say --model.trust-pickle" in " ".join(capsys.readouterr().err.split())) == bool(code)
 
 
 # --- our samplers in their pipelines ----------------------------------------------------------------------------------
