@@ -69,7 +69,8 @@ def test_looking_around_imports_no_torch(arguments: list[str]) -> None:
 
 def test_list_names_every_component(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(output(capsys, "list", "--json"))
-    assert {"role", "name", "summary", "distribution", "version"} == set(listed[0])
+    about = {"role", "name", "summary", "aliases", "default", "distribution", "version", "plugin"}
+    assert set(listed[0]) == about
     assert {(one["role"], one["name"]) for one in listed} >= {("process", "edm"), ("sampler", "deis"), ("metric", "kl")}
     assert all(one["role"] == "sampler" for one in json.loads(output(capsys, "list", "sampler", "--json")))
     text = output(capsys, "list", "sampler")
