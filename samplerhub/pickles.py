@@ -103,6 +103,11 @@ BUILT: Mapping[tuple[str, str], Callable[..., object] | torch.dtype] = {
 """All that a pickle can have called."""
 
 
+def is_built(name: str) -> bool:
+    """Say whether what a pickle asks for by a name, ``torch.Size``, is built, and not only noted."""
+    return name in {f"{module}.{known}" for module, known in BUILT}
+
+
 class Unpickler(pickle.Unpickler):
     """The reader; with `load` it makes this module one that `torch.load` takes in place of pickle."""
 

@@ -267,3 +267,88 @@ def test_the_command(tmp_path, capsys, edm):
     assert "ends in .safetensors" in capsys.readouterr().err
     assert main(["run", "--model", str(tmp_path / "b.safetensors")]) == 2
     assert "describes no denoiser" in capsys.readouterr().err
+
+
+# --- strange checkpoints ----------------------------------------------------------------------------------------------
+
+
+def tangled(depth, leaf):
+    """Containers that share what is in them: 2^depth ways lead to the leaf."""
+    for _ in range(depth):
+        leaf = {"left": leaf, "right": leaf}
+    return leaf
+
+
+def test_containers_that_hold_themselves_or_share_what_they_hold(tmp_path):
+    source, out = tmp_path / "net.pt", tmp_path / "net.safetensors"
+    ring = {"w": torch.ones(2), "plain": [1, 2]}
+    ring["self"] = ring
+    ring["plain"].append(ring["plain"])
+    assert convert(saved(ring, source, "archive"), out).left_out == ()
+    assert sh.read_tensors(out)[0].keys() == {"w"}
+    assert header(out)["network"] == {}
+    for leaf in ({"w": torch.ones(2)}, {"n": 1}):
+        saved({"net": STATE, "tangle": tangled(50, leaf), "list": [[1] * 3] * 3}, source, "archive")
+        done = convert(source, out, "net")
+        assert header(out)["network"] == {"checkpoint": {"list": [[1] * 3] * 3}}
+        assert len(done.left_out) == (2 if "w" in leaf else 0)
+    source.write_bytes(pickled_by_hand(5000))
+    with pytest.raises(UnusableFile, match="nested too deeply"):
+        convert(source, out, trust_pickle=True)
+    many = 1
+    for _ in range(60):
+        many = [many, many]
+    convert(saved({"net": STATE, "many": many}, source, "archive"), out)
+    assert header(out)["network"] == {}
+
+
+def pickled_by_hand(depth):
+    """Return a pickle of dictionaries within dictionaries, deeper than pickle itself would write."""
+    return b"\x80\x02" + b"}X\x01\x00\x00\x00a" * depth + b"N" + b"s" * depth + b"."
+
+
+def test_what_cannot_be_written_is_said(tmp_path, capsys):
+    source, out = tmp_path / "net.pt", tmp_path / "net.safetensors"
+    sparse, meta = torch.eye(2).to_sparse(), torch.empty(3, device="meta")
+    saved({"a": torch.ones(2), "s": sparse, "m": meta, "more": {"s": sparse}}, source, "archive")
+    done = convert(source, out)
+    assert done.left_out == ("s (sparse_coo)", "m (without data)", "more.s (sparse_coo)")
+    assert sh.read_tensors(out)[0].keys() == {"a"}
+    assert main(["convert", str(source)]) == 0
+    assert "more.s (sparse_coo)" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(UnusableFile, match=r"no tensors that a safetensors file can have, only s \(sparse_coo\): it"):
+        convert(saved({"s": sparse}, source, "archive"), out)
+
+
+def test_names_that_clash_are_refused(tmp_path):
+    source, out = tmp_path / "net.pt", tmp_path / "net.safetensors"
+    with pytest.raises(UnusableFile, match="more than one tensor is called '1'"):
+        convert(saved({1: torch.ones(2), "1": torch.zeros(2)}, source, "archive"), out)
+    saved({"a.b": {"w": torch.ones(2)}, "a": {"b": {"w": torch.zeros(2)}}}, source, "archive")
+    with pytest.raises(UnusableFile, match=r"more than one part is called 'a\.b'"):
+        convert(source, out, "a.b")
+
+
+def test_lists_and_single_tensors_are_networks_too(tmp_path):
+    source, out = tmp_path / "net.pt", tmp_path / "net.safetensors"
+    assert convert(saved(torch.arange(3.0), source, "archive"), out).part == ""
+    torch.testing.assert_close(sh.read_tensors(out)[0], {"tensor": torch.arange(3.0)}, rtol=0, atol=0)
+    convert(saved([torch.ones(1), torch.zeros(1)], source, "archive"), out)
+    assert sh.read_tensors(out)[0].keys() == {"0", "1"}
+    assert convert(saved({"nets": [STATE, STATE]}, source, "archive"), out, "nets.1").left_out == ("nets.0",)
+    torch.testing.assert_close(sh.read_tensors(out)[0], STATE, rtol=0, atol=0)
+
+
+def test_text_that_is_not_unicode(tmp_path, capsys):
+    source = saved({"w\ud800": torch.ones(1), "note": "\udfff", "n\ud801": "x"}, tmp_path / "net.pt", "archive")
+    assert main(["convert", str(source)]) == 0
+    assert r"\udfff" in capsys.readouterr().out
+    assert sh.read_tensors(tmp_path / "net.safetensors")[0].keys() == {r"w\ud800"}
+    assert header(tmp_path / "net.safetensors")["network"] == {"note": r"\udfff", r"n\ud801": "x"}
+
+
+def test_a_pickle_that_only_calls_is_told_so(tmp_path):
+    source = saved(Attack(tmp_path / "mark"), tmp_path / "evil.pkl", "pickle")
+    with pytest.raises(UnusableFile, match=r"holds no tensors; what it asks for, posix\.mkdir, was not called"):
+        convert(source, tmp_path / "net.safetensors", trust_pickle=True)
+    assert not (tmp_path / "mark").exists()
