@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -87,23 +87,17 @@ def chosen(manifest: Manifest, name: str) -> JsonValue:
         name: As the option is written: ``sampler``, ``steps``, ``sampler.churn``, ``deis.churn``, ``churn``.
     """
     first, *path = name.replace("-", "_").split(".")
-    if not path:
-        if first in manifest.components:
-            return _called(manifest.components[first])
-        if first in type(manifest.settings).model_fields:
-            value: JsonValue = getattr(manifest.settings, first)
-            return value
-        return next(
-            (value for _, component in _all(manifest) if (value := component.fields.get(first)) is not None), None
-        )
-    for role, component in _all(manifest):
-        if first in (role.replace("-", "_"), _called(component).replace("-", "_")):
-            return _inside(component, path)
-    return None
-
-
-def _all(manifest: Manifest) -> Iterable[tuple[str, ComponentRecord]]:
-    return (*manifest.components.items(), *manifest.metrics.items())
+    if not path and first in manifest.components:
+        return _called(manifest.components[first])
+    if not path and first in type(manifest.settings).model_fields:
+        value: JsonValue = getattr(manifest.settings, first)
+        return value
+    values = (
+        _inside(component, path or [first])
+        for role, component in (*manifest.components.items(), *manifest.metrics.items())
+        if not path or first in (role.replace("-", "_"), _called(component).replace("-", "_"))
+    )
+    return next((value for value in values if value is not None), None)
 
 
 def _inside(component: ComponentRecord, path: list[str]) -> JsonValue:
