@@ -139,6 +139,11 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, o
 Out = Annotated[
     Path | None, typer.Option(metavar="FILE.safetensors", help="The file to write (default: beside the source).")
 ]
+Sweep = Annotated[Path, typer.Argument(metavar="SWEEP", help="The folder of a sweep.")]
+Html = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="The file to write (default: SWEEP/report.html).")
+]
+Browse = Annotated[bool, typer.Option("--open", help="Open it in a browser.")]
 Part = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Which network of the checkpoint (default: ema, else the one that there is)."),
@@ -248,6 +253,16 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
         from samplerhub.cli.comparing import compare_runs
 
         compare_runs(registry, runs, as_json, picture)
+
+    @app.command()
+    def report(sweep: Sweep, out: Html = None, browse: Browse = False, as_json: Json = False) -> None:
+        """Write a sweep as one HTML file: who leads at equal NFE, charts, pictures, and how to run it again.
+
+        The file needs no network and can be passed on as it is.
+        """
+        from samplerhub.cli.reporting import write_report
+
+        write_report(registry, sweep, out, browse, as_json)
 
     @app.command()
     def plugins(as_json: Json = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,9 +38,7 @@ def cite(registry: Registry, run: Path, as_json: bool) -> None:
     from samplerhub.cli import render
 
     manifest = read_manifest(manifest_file(run))
-    found = Found()
-    for label, role, component in _used(manifest):
-        _ask(registry, label, role, component, found)
+    found = references(registry, [manifest])
     works = bibliography(found.mentions)
     version = manifest.environment.get("samplerhub", "unknown")
     text = bibtex(works, version)
@@ -58,10 +56,20 @@ def cite(registry: Registry, run: Path, as_json: bool) -> None:
     render.machine_readable(text)
 
 
-def entries(references: Sequence[str]) -> list[str]:
+def references(registry: Registry, manifests: Iterable[Manifest]) -> Found:
+    """Return what the components of runs say of their references, each component asked once."""
+    found = Found()
+    used = {(label, one.model_dump_json()): (label, role, one) for m in manifests for label, role, one in _used(m)}
+    for label, role, component in used.values():
+        _ask(registry, label, role, component, found)
+    found.without, found.problems = list(dict.fromkeys(found.without)), list(dict.fromkeys(found.problems))
+    return found
+
+
+def entries(texts: Sequence[str]) -> list[str]:
     """Return the BibTeX of references; one that cannot be read stands there as a comment."""
     found = []
-    for text in references:
+    for text in texts:
         try:
             found.append(reference(text).bibtex())
         except InvalidSetting as error:

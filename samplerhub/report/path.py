@@ -1,0 +1,83 @@
+"""Charts of what was measured along the path, with the bounds on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from samplerhub.manifest import MetricRecord, PointRecord
+from samplerhub.report.boards import Board, Colours
+from samplerhub.report.chart import Chart, Line, Plan, Point, chart, spread
+from samplerhub.report.words import in_words
+from samplerhub.sweep import Group
+
+POINTS = 60
+"""Times of a curve that are drawn."""
+NAMES = {"kl": "KL(generated | target), nats", "kl-reverse": "KL(target | generated), nats"}
+
+
+def along_the_path(board: Board, colours: Colours) -> list[Chart]:
+    """Return a chart for each quantity that was recorded along the path, a panel for each budget."""
+    rest = [name for name in board.axes if name != colours.axis]
+    panels: dict[str, dict[str, list[Line]]] = {}
+    groups = sorted(board.groups, key=lambda group: group.budget)
+    for group in groups:
+        title = in_words(group.axes, rest)
+        for name, estimates in _curves(group):
+            quantity = _quantity(name, estimates[0])
+            bound = bool(estimates[0].bounds)
+            label = f"{colours.label(group)} {'≤ ' if bound else ''}{name}" if _shared(board, quantity) else ""
+            line = Line(label or colours.label(group), colours.of(group), _mean(estimates), bound)
+            panels.setdefault(quantity, {}).setdefault(title, []).append(line)
+    charts = [
+        chart(
+            Plan(
+                f"{NAMES.get(quantity, quantity)} along the path",
+                "noise level",
+                quantity,
+                found,
+                banded=True,
+                falling=True,
+                notes=("Sampling runs from left to right. Bands are one standard error; bounds are dashed.",),
+            )
+        )
+        for quantity, found in panels.items()
+    ]
+    return [one for one in charts if one is not None]
+
+
+def _quantity(name: str, estimate: MetricRecord) -> str:
+    """Return what a curve shows."""
+    return estimate.curve_of or estimate.bounds or estimate.quantity or name
+
+
+def _shared(board: Board, quantity: str) -> bool:
+    """Say whether several metrics have a curve of a quantity."""
+    names = {name for group in board.groups for name, found in _curves(group) if _quantity(name, found[0]) == quantity}
+    return len(names) > 1
+
+
+def _curves(group: Group) -> Iterator[tuple[str, list[MetricRecord]]]:
+    """Yield each metric that has a curve, and its curves at the same times, of one seed each."""
+    for name in group.figures:
+        found = [run.manifest.estimates[name] for run in group.runs if name in run.manifest.estimates]
+        found = [estimate for estimate in found if estimate.curve]
+        if found:
+            times = [point.t for point in found[0].curve]
+            yield name, [estimate for estimate in found if [point.t for point in estimate.curve] == times]
+
+
+def _mean(estimates: Sequence[MetricRecord]) -> tuple[Point, ...]:
+    """Return the mean of curves over seeds, with its standard error; of one curve that of its own estimate."""
+    levels = [point.rho for point in estimates[0].curve if point.rho > 0]
+    floor = min(levels, default=0.0)
+    columns = spread(list(zip(*(estimate.curve for estimate in estimates))), POINTS)
+    return tuple(_point(column, max(column[0].rho, floor)) for column in columns)
+
+
+def _point(column: Sequence[PointRecord], rho: float) -> Point:
+    values, n = [point.value for point in column], len(column)
+    mean = sum(values) / n
+    if n == 1 or not math.isfinite(mean):
+        return Point(rho, mean, column[0].stderr)
+    return Point(rho, mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n))
