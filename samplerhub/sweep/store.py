@@ -222,7 +222,7 @@ class Store:
         return lock
 
     def _lock(self, name: str) -> FileLock:
-        return FileLock(writable_folder(self.folder / ".locks") / name)
+        return FileLock(writable_folder(self.folder / ".locks") / name, thread_local=False)
 
     def _failure(self, key: str) -> Path:
         return self.folder / "failed" / f"{key}.json"
