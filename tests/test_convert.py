@@ -302,6 +302,16 @@ def test_containers_that_hold_themselves_or_share_what_they_hold(tmp_path):
     assert header(out)["network"] == {}
 
 
+@pytest.mark.parametrize("leaf", [nn.Linear(1, 1), nn.ReLU()])
+def test_modules_that_share_modules(tmp_path, leaf):
+    for _ in range(40):
+        outer = nn.Module()
+        outer.left = outer.right = leaf
+        leaf = outer
+    with pytest.raises(UnusableFile, match=r"of more than 100,000 (modules|tensors): the same ones again"):
+        convert(saved(leaf, tmp_path / "net.pt", "archive"), tmp_path / "net.safetensors", trust_pickle=True)
+
+
 def pickled_by_hand(depth):
     """Return a pickle of dictionaries within dictionaries, deeper than pickle itself would write."""
     return b"\x80\x02" + b"}X\x01\x00\x00\x00a" * depth + b"N" + b"s" * depth + b"."

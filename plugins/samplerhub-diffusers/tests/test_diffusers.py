@@ -339,7 +339,7 @@ def test_trust_needs_no_value_on_the_command_line(pipelines, tmp_path, monkeypat
     torch.save(sh.read_tensors(safe)[0], safe.with_suffix(".bin"))
     safe.unlink()
     monkeypatch.chdir(place)
-    words = ["run", "--model", "diffusers", "--process", "diffusers", "--grid", "uniform", "--steps", "1", "-n", "2"]
+    words = ["run", "--model", "diffusers", "--process", "diffusers", "--grid", "uniform", "--steps", "1", "-n", "4"]
     words = [*words, "--quiet", "--out", str(tmp_path / "run")]
     for trust, code in (
         (["--model.trust-pickle"], 0),
