@@ -18,7 +18,6 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
-from typer.models import OptionInfo
 
 from samplerhub.cli.booleans import BOOL
 from samplerhub.cli.fields import described
@@ -32,6 +31,7 @@ from samplerhub.registry import Registry
 
 CHOICES = (*RUN_ROLES, "metric")
 """What the options of a run choose."""
+OPTION = type(typer.Option())
 Select = Callable[[Scan, Registry], Selection]
 
 
@@ -116,7 +116,7 @@ def flags(parameters: Iterable[inspect.Parameter]) -> set[str]:
     found = set()
     for one in parameters:
         for info in one.annotation.__metadata__:
-            if isinstance(info, OptionInfo):
+            if isinstance(info, OPTION):
                 names = {name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)}
                 found |= names or {f"--{one.name.replace('_', '-')}"}  # in Annotated, the first name is its default
     return found

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from samplerhub.assembly import assemble, complete
 from samplerhub.capabilities import Budgeted
+from samplerhub.component import Part, held
 from samplerhub.config import RUN_ROLES, Choice, RunConfig
 from samplerhub.manifest import ComponentRecord, record
 from samplerhub.registry import Registry
@@ -50,8 +51,9 @@ class Cell:
         experiment = assemble(config, registry)
         records = {role: record(getattr(experiment, role)) for role in RUN_ROLES}
         figures = [record(metric) for metric in dict(experiment.metrics).values()]  # type: ignore[arg-type]
-        written = {role: _written_out(config.components[role], records[role]) for role in RUN_ROLES}
-        metrics = tuple(_written_out(choice, figure) for choice, figure in zip(config.metrics or (), figures))
+        written = {role: _written_out(role, config.components[role], records[role], registry) for role in RUN_ROLES}
+        asked = zip(config.metrics or (), figures)
+        metrics = tuple(_written_out("metric", choice, figure, registry) for choice, figure in asked)
         sampler, times = experiment.sampler, experiment.times
         return cls(
             config.model_copy(update={"components": written, "metrics": metrics}),
@@ -74,11 +76,16 @@ class Skipped:
     reason: str
 
 
-def _written_out(choice: Choice, component: ComponentRecord) -> Choice:
-    """Return the choice with every field of the component, but for functions, which stay with what imports them."""
-    parts = {f: _written_out(choice.parts.get(f, Choice(name=p.name)), p) for f, p in component.parts.items()}
+def _written_out(role: str, choice: Choice, component: ComponentRecord, registry: Registry) -> Choice:
+    """Return the choice with its one name and every field, but for functions, which stay with what imports them."""
+    registered = registry.find(role, str(choice.name))
+    marks = held(registry.load(role, str(choice.name)), Part)
+    parts = {
+        field: _written_out(marks[field].role, choice.parts[field], part, registry)
+        for field, part in component.parts.items()
+    }
     fields = {name: value for name, value in component.fields.items() if name not in choice.imports}
-    return choice.model_copy(update={"fields": fields, "parts": parts})
+    return choice.model_copy(update={"name": registry.spelled(registered), "fields": fields, "parts": parts})
 
 
 def _sources(component: ComponentRecord) -> Iterator[str]:
