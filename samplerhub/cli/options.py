@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, JsonValue
 
-from samplerhub.cli.fields import described, value_of
+from samplerhub.cli.fields import described, is_boolean, value_of
 from samplerhub.component import Imported, Part, held
 from samplerhub.config import Choice, part_of
 from samplerhub.errors import InvalidSetting
@@ -56,6 +57,11 @@ def tidy(arguments: Iterable[str]) -> list[str]:
     ]
 
 
+def begins_option(argument: str) -> bool:
+    """Say whether an argument is an option, such as --json, -n or -n5, and not a value, such as -1 or -inf."""
+    return argument.startswith("--") or re.fullmatch(r"-[a-z]\d*", argument) is not None
+
+
 def scan(arguments: Sequence[str]) -> Scan:
     """Read the arguments of a command; every option but a few flags takes a value."""
     options, positional, rest = [], [], list(arguments)
@@ -65,7 +71,7 @@ def scan(arguments: Sequence[str]) -> Scan:
             continue
         if argument.startswith("--"):
             name, equals, value = argument.partition("=")
-            follows = bool(rest) and not rest[0].startswith("--")
+            follows = bool(rest) and not begins_option(rest[0])
             options.append((name, value if equals else rest.pop(0) if follows else None))
         elif argument.startswith("-") and len(argument) > 1:
             options.append((argument[:2], argument[2:] or (rest.pop(0) if rest else None)))
@@ -106,6 +112,11 @@ class FieldOption:
     def imported(self) -> bool:
         """Whether it names a function to import."""
         return self.field in held(self.chosen.component, Imported)
+
+    @property
+    def boolean(self) -> bool:
+        """Whether it may stand without a value, and is then true."""
+        return is_boolean(self.chosen.component.model_fields[self.field])
 
     @property
     def long(self) -> str:
@@ -157,12 +168,18 @@ class FieldOptions:
                 raise InvalidSetting(self._ambiguous(name))
             if name not in self._meant and name not in self._reserved:
                 raise InvalidSetting(self._unknown(name, self._reserved | self._meant.keys()))
-            if value is None:
+            meant = self.meant(name)
+            if value is None and not (meant and all(option.boolean for option in meant)):
                 raise InvalidSetting(f"{name} needs a value")
 
     def texts(self, given: Scan) -> dict[str, str]:
         """Return what is given for the fields, by the full forms; the last one given counts."""
-        return {option.long: text for name, text in given.options if text is not None for option in self.meant(name)}
+        texts = {}
+        for name, text in given.options:
+            for option in self.meant(name):
+                if text is not None or option.boolean:
+                    texts[option.long] = "true" if text is None else text
+        return texts
 
     def choice(self, texts: Mapping[str, str], prefix: str, name: str | None = None) -> Choice:
         """Return what was given for the fields of one component, and for those of its parts.
