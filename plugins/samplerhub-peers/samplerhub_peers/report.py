@@ -9,15 +9,14 @@ from importlib import metadata
 
 import torch
 
+from samplerhub import ForwardProcess
 from samplerhub.registry import Registry
 from samplerhub.testing import slope
 from samplerhub_peers.measured import STEPS, Row, errors_of, measured
 from samplerhub_peers.peer import Peer
 from samplerhub_peers.settings import SETTINGS, Fields
 from samplerhub_peers.verification import TRIALS, OnePath, Trial, distance
-from samplerhub_processes.edm import EDM
 
-PROCESS = EDM()
 FEWER = (24, 48, 96)
 """Steps for the trials: with more of them those that cast to float32 are at its rounding."""
 LIBRARIES = {"kdiffusion": "k-diffusion", "azula": "azula", "diffusers": "diffusers"}
@@ -43,7 +42,7 @@ def main(names: list[str]) -> None:
     if "diffusers-dpm-single" in chosen:
         one = OnePath(algorithm_type="sde-dpmsolver++", lower_order_final=False)
         print(
-            f"diffusers-dpm-single, sde-dpmsolver++, noise of one path: {slope(STEPS, errors_of(one, PROCESS)):.2f}\n"
+            f"diffusers-dpm-single, sde-dpmsolver++, noise of one path: {slope(STEPS, errors_of(one, _process(registry))):.2f}\n"
         )
     if {"diffusers-ipndm", "kdiffusion-lms"} <= chosen:
         print(f"diffusers-ipndm from kdiffusion-lms of order 4, on 48 equal steps of rho: {_ipndm(registry):.0e}\n")
@@ -52,6 +51,13 @@ def main(names: list[str]) -> None:
 
 def _listed(steps: tuple[int, ...]) -> str:
     return ", ".join(map(str, steps))
+
+
+def _process(registry: Registry) -> ForwardProcess:
+    """Return the process on which all is measured: noise alone, x = x_0 + t eps."""
+    process = registry.load("process", "edm")()
+    assert isinstance(process, ForwardProcess)
+    return process
 
 
 def made(registry: Registry, name: str, fields: Fields) -> Peer:
@@ -64,7 +70,7 @@ def made(registry: Registry, name: str, fields: Fields) -> Peer:
 def _rows(registry: Registry, samplers: Mapping[str, tuple[Fields, ...]]) -> Iterator[tuple[str, ...]]:
     for name, settings in samplers.items():
         for fields in settings:
-            row = measured(made(registry, name, fields), PROCESS)
+            row = measured(made(registry, name, fields), _process(registry))
             yield name, _said(fields), str(row.declared), _order(row), f"{row.error:.0e}", *_kept(row)
 
 
@@ -80,9 +86,9 @@ def _kept(row: Row) -> tuple[str, ...]:
 def _trials(registry: Registry, trials: list[Trial]) -> Iterator[tuple[str, ...]]:
     for trial in trials:
         sampler = made(registry, trial.sampler, trial.fields)
-        before = slope(FEWER, errors_of(sampler, PROCESS, FEWER))
+        before = slope(FEWER, errors_of(sampler, _process(registry), FEWER))
         with trial.change.applied():
-            after = slope(FEWER, errors_of(sampler, PROCESS, FEWER))
+            after = slope(FEWER, errors_of(sampler, _process(registry), FEWER))
         codes = (f"`{trial.change.old}`", f"`{trial.change.new}`")
         yield trial.sampler, _said(trial.fields), *codes, f"{before:.2f}", f"{after:.2f}"
 
@@ -90,7 +96,7 @@ def _trials(registry: Registry, trials: list[Trial]) -> Iterator[tuple[str, ...]
 def _ipndm(registry: Registry) -> float:
     levels = torch.linspace(10, 0.05, 49, dtype=torch.float64)
     ipndm, lms = (made(registry, name, {}) for name in ("diffusers-ipndm", "kdiffusion-lms"))
-    return distance(ipndm, lms, PROCESS, levels)
+    return distance(ipndm, lms, _process(registry), levels)
 
 
 def _said(fields: Fields) -> str:
