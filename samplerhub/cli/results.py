@@ -116,15 +116,11 @@ def _show(tables: Sequence[Sequence[Row]], asked: Asked, per: Per, total: int) -
     if not every:
         render.lines([f"none of {_count(total, 'run')} is wanted by --where"])
         return
-    shown = sum(len(row.group.runs) for row in every)
-    out_of = "" if shown == total else f" of {total:,}"
-    seeds = {len(row.group.runs) for row in every}
-    each = f" in {_count(len(every), 'group')}" if per == "group" else ""
-    each += f", {_count(min(seeds), 'seed')} each" if per == "group" and len(seeds) == 1 else ""
     same, varying = _apart(every, [*axes_of(every), "nfe"])
-    head = [f"{shown:,}{out_of} run{'' if shown == total == 1 else 's'}{each}"]
-    head += [f"all: {_in_words(every[0], same)}"] if same else []
-    render.lines(head)
+    if "steps" in varying and all(row.cells["steps"] == row.cells["nfe"] for row in every):
+        varying = [name for name in varying if name != "nfe"]
+    render.lines([_counted(every, total), *([f"all: {_in_words(every[0], same)}"] if same else [])])
+    seeds = {len(row.group.runs) for row in every}
     fixed = [(name, _cell(name)) for name in varying]
     fixed += [("seeds", _cell("seeds"))] if per == "group" and len(seeds) > 1 else []
     fixed += [(SEED, _cell(SEED))] if per == "run" else []
@@ -146,6 +142,16 @@ def _show(tables: Sequence[Sequence[Row]], asked: Asked, per: Per, total: int) -
         )
     if asked.best is not None and any(row.cells["tied"] for row in every):
         render.lines(["", "= a t-test, paired by seed, does not tell it from the best of its table (5 %)"])
+
+
+def _counted(found: Sequence[Row], total: int) -> str:
+    """Return how many runs there are, in how many groups of how many seeds."""
+    shown, sizes = sum(len(row.group.runs) for row in found), {len(row.group.runs) for row in found}
+    text = _count(shown, "run") if shown == total else f"{shown:,} of {_count(total, 'run')}"
+    if shown > len(found):
+        text += f" in {_count(len(found), 'group')}"
+        text += f", {min(sizes)} seeds each" if len(sizes) == 1 else ""
+    return text
 
 
 def _apart(found: Sequence[Row], names: Sequence[str]) -> tuple[list[str], list[str]]:
