@@ -41,9 +41,8 @@ def main(names: list[str]) -> None:
         _table(head, _trials(registry, trials))
     if "diffusers-dpm-single" in chosen:
         one = OnePath(algorithm_type="sde-dpmsolver++", lower_order_final=False)
-        print(
-            f"diffusers-dpm-single, sde-dpmsolver++, noise of one path: {slope(STEPS, errors_of(one, _process(registry))):.2f}\n"
-        )
+        order = slope(STEPS, errors_of(one, _process(registry)))
+        print(f"diffusers-dpm-single, sde-dpmsolver++, noise of one path: {order:.2f}\n")
     if {"diffusers-ipndm", "kdiffusion-lms"} <= chosen:
         print(f"diffusers-ipndm from kdiffusion-lms of order 4, on 48 equal steps of rho: {_ipndm(registry):.0e}\n")
     print(f"torch {torch.__version__}; {_listed(STEPS)} steps, with one change {_listed(FEWER)}.")
