@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,8 @@ from samplerhub.config import read_manifest
 from samplerhub.errors import InvalidSetting, UnusableFile
 from samplerhub.manifest import ComponentRecord, Manifest, MetricRecord
 from samplerhub.registry import Registry
-from samplerhub.sweep.kept import Figure
 from samplerhub.sweep.store import NOTED
-from samplerhub.sweep.table import LEVEL, chance
+from samplerhub.sweep.verdict import Verdict, verdict
 
 LONG = 28
 """Longer values are cut in the terminal."""
@@ -31,21 +29,6 @@ class Run:
     label: str
     folder: Path
     manifest: Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a metric says."""
-
-    best: int | None = None
-    """Which run is the best; None where they cannot be compared, or fewer than two have the metric."""
-    chances: tuple[float | None, ...] = ()
-    """How often chance alone makes a difference as large as that to the best; None for the best itself."""
-    why_not: str = ""
-
-    def tied(self) -> list[int]:
-        """Return the runs that cannot be told from the best."""
-        return [i for i, p in enumerate(self.chances) if p is not None and p > LEVEL]
 
 
 def compare_runs(registry: Registry, folders: Sequence[Path], as_json: bool, picture: Path | None) -> None:
@@ -62,7 +45,7 @@ def compare_runs(registry: Registry, folders: Sequence[Path], as_json: bool, pic
     runs = _read(folders, render.shown)
     same, differ = _apart([dict(_facts(run.manifest)) for run in runs])
     metrics = list(dict.fromkeys(name for run in runs for name in run.manifest.estimates))
-    verdicts = {name: _verdict(name, [run.manifest for run in runs]) for name in metrics}
+    verdicts = {name: verdict(name, [run.manifest for run in runs]) for name in metrics}
     if picture is not None:
         _draw(registry, runs, picture)
     if as_json:
@@ -142,41 +125,6 @@ def _apart(facts: Sequence[Mapping[str, JsonValue]]) -> tuple[dict[str, JsonValu
     return same, differ
 
 
-def _verdict(name: str, manifests: Sequence[Manifest]) -> Verdict:
-    """Say which run is the best by a metric: by a z-test on the standard errors against the best."""
-    found = {i: one.estimates[name] for i, one in enumerate(manifests) if name in one.estimates}
-    if len(found) < 2:
-        return Verdict(why_not="one run has it")
-    why_not = _apples_and_pears(name, [manifests[i] for i in found])
-    if why_not:
-        return Verdict(why_not=why_not)
-    figures = {i: Figure(one.value, one.stderr, one.better) for i, one in found.items()}
-    best = min(figures, key=lambda i: figures[i].key())
-    chances = [
-        None if i == best or i not in figures else _chance(figures[best], figures[i]) for i in range(len(manifests))
-    ]
-    return Verdict(best, tuple(chances))
-
-
-def _chance(a: Figure, b: Figure) -> float:
-    if math.isfinite(a.value) and math.isfinite(b.value):
-        return chance(a, b)
-    return float(a.key() == b.key())
-
-
-def _apples_and_pears(name: str, manifests: Sequence[Manifest]) -> str:
-    """Return why figures of one name do not measure the same; nothing where they do."""
-    measuring = ["target", *(["features"] if any("features" in m.estimates[name].details for m in manifests) else [])]
-    for role in measuring:
-        if len({_asked(m.components.get(role)) for m in manifests}) > 1:
-            return f"another {role}" if role == "target" else "other features"
-    return "measured otherwise" if len({_asked(m.metrics.get(name)) for m in manifests}) > 1 else ""
-
-
-def _asked(component: ComponentRecord | None) -> str:
-    return "" if component is None else component.model_dump_json(include={"target", "fields", "parts", "digest"})
-
-
 def _show(
     runs: Sequence[Run],
     same: Mapping[str, JsonValue],
@@ -199,11 +147,11 @@ def _show(
         render.lines(["nothing differs in what was run"])
     render.lines([""])
     rows = ["NFE", "seconds", *verdicts]
-    said = ["", "", *(_said(verdict, runs) for verdict in verdicts.values())]
+    said = ["", "", *(_said(one, runs) for one in verdicts.values())]
     figures = {run.label: _figures(run, verdicts) for run in runs}
     render.fitted({"": rows, "best": said} if verdicts else {"": rows}, figures)
     remarks = []
-    if any(verdict.tied() for verdict in verdicts.values()):
+    if any(one.tied() for one in verdicts.values()):
         remarks.append("= a tie: a z-test on the standard errors does not tell them apart (5 %)")
     if len({run.manifest.nfe for run in runs}) > 1:
         remarks.append("the runs spent unequal NFE")
@@ -220,10 +168,10 @@ def _figures(run: Run, names: Mapping[str, object]) -> list[str]:
     return [f"{manifest.nfe:.4g}", f"{manifest.seconds:.2f}", *map(str.__add__, bound, figures)]
 
 
-def _said(verdict: Verdict, runs: Sequence[Run]) -> str:
-    if verdict.best is None:
-        return f"({verdict.why_not})"
-    return " = ".join(runs[i].label for i in (verdict.best, *verdict.tied()))
+def _said(one: Verdict, runs: Sequence[Run]) -> str:
+    if one.best is None:
+        return f"({one.why_not})"
+    return " = ".join(runs[i].label for i in (one.best, *one.tied()))
 
 
 def _text(value: JsonValue) -> str:
@@ -255,11 +203,11 @@ def _report(
         "differ": differ,
         "metrics": {
             name: {
-                "best": None if verdict.best is None else str(runs[verdict.best].folder),
-                "tied": [str(runs[i].folder) for i in verdict.tied()],
-                "chance": list(verdict.chances) or None,
-                "not_comparable": verdict.why_not or None,
+                "best": None if one.best is None else str(runs[one.best].folder),
+                "tied": [str(runs[i].folder) for i in one.tied()],
+                "chance": list(one.chances) or None,
+                "not_comparable": one.why_not or None,
             }
-            for name, verdict in verdicts.items()
+            for name, one in verdicts.items()
         },
     }
