@@ -20,8 +20,8 @@ def written_out(config: RunConfig, registry: Registry) -> RunConfig:
     components = {role: read_from_file(role, choice, registry) for role, choice in config.components.items()}
     metrics, features = [], components.get("features", Choice())
     for metric in config.metrics or ():
-        base, _, embedding = str(metric.name).rpartition("-")
-        if not _has(registry, "metric", metric.name) and _has(registry, "features", embedding):
+        base, embedding = _on_features(str(metric.name), registry)
+        if embedding:
             if features.name not in (None, embedding):
                 raise InvalidSetting(
                     f"metric {metric.name!r} means the features {embedding!r}, and the run has {features.name!r}: "
@@ -41,6 +41,17 @@ def together(registry: Registry, metric: str | None) -> list[str | None]:
     meant = [r for r in of_source if plain in (r.entry.name, *r.entry.aliases)]
     shared = all(plain in r.entry.aliases for r in meant) and len({(r.distribution, r.plugin) for r in meant}) == 1
     return [registry.spelled(r) for r in meant] if shared and len(meant) > 1 else [metric]
+
+
+def _on_features(name: str, registry: Registry) -> tuple[str, str]:
+    """Return the metric and the features that ``fd-random-signs`` means; no features where it means none."""
+    if not _has(registry, "metric", name):
+        words = name.split("-")
+        for i in range(1, len(words)):
+            base, embedding = "-".join(words[:i]), "-".join(words[i:])
+            if _has(registry, "metric", base.rpartition(":")[2]) and _has(registry, "features", embedding):
+                return base, embedding
+    return name, ""
 
 
 def _has(registry: Registry, role: str, name: str | None) -> bool:

@@ -1,0 +1,6 @@
+import pytest
+
+
+@pytest.mark.samplerhub
+def test_conformance(component):
+    component.check()
