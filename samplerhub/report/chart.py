@@ -48,6 +48,8 @@ class Line:
     dashed: bool = False
     shape: int = 0
     """Which mark it has."""
+    short: str = ""
+    """What stands where it ends, if not the label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def chart(plan: Plan) -> Chart | None:
     right = WIDTH - (RIGHT if labelled else 14)
     x = fitting([p.x for p in points], *((right, LEFT) if plan.falling else (LEFT, right)))
     ends = [p.y + sign * (p.stderr or 0) for p in points for sign in (-1, 1)]
-    y = fitting([p.y for p in points if p.y > 0 or not _zero(p)], HEIGHT - BOTTOM, TOP, zero=True)
+    y = fitting(_above_zero(points), HEIGHT - BOTTOM, TOP, zero=True)
     at_zero = [p for p in points if p.y <= 0] if y.logarithmic else []
     if not y.logarithmic:
         y = fitting(ends, HEIGHT - BOTTOM, TOP, zero=True)
@@ -124,7 +126,7 @@ def chart(plan: Plan) -> Chart | None:
     left_out = len(plan.panels) - len(shown)
     notes = (*plan.notes, *_undrawn(shown))
     if at_zero:
-        notes = (*notes, f"{count(len(at_zero), 'figure')} not told from zero: drawn at the lower end.")
+        notes = (*notes, f"Not above zero, so drawn at the lower end: {count(len(at_zero), 'figure')}.")
     if left_out:
         notes = (*notes, f"{count(left_out, 'panel')} more: their numbers are in the leaderboard.")
     header, rows = _table(shown, plan)
@@ -143,9 +145,10 @@ def chart(plan: Plan) -> Chart | None:
     )
 
 
-def _zero(point: Point) -> bool:
-    """Say whether a figure cannot be told from zero."""
-    return bool(point.stderr) and abs(point.y) <= 2 * (point.stderr or 0)
+def _above_zero(points: Sequence[Point]) -> list[float]:
+    """Return the figures without those that are zero but for chance, or next to the others: they have no logarithm."""
+    least = min((p.y for p in points if p.y > 0), default=0.0)
+    return [p.y for p in points if p.y > 0 or -p.y > max(least, 2 * (p.stderr or 0.0))]
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:
@@ -207,7 +210,8 @@ def _labels(lines: Sequence[Line], y: Axis) -> Iterable[tuple[str, str, int | No
         for i in range(len(places) - 2, -1, -1):
             places[i] = min(places[i], places[i + 1] - SPACING)
     for place, (_, line) in zip(places, wanted):
-        label = line.label if len(line.label) <= LABEL else f"{line.label[: LABEL - 1]}…"
+        label = line.short or line.label
+        label = label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
         yield pixel(place), label, line.index
 
 

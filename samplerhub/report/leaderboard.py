@@ -58,6 +58,9 @@ class Leaderboard:
     axes: tuple[str, ...]
     metrics: tuple[str, ...]
     better: tuple[str, ...]
+    """Which way each is better, or what it bounds."""
+    bounds: tuple[bool, ...]
+    """Which are bounds, which are not ranked."""
     budgets: tuple[Budget, ...]
 
 
@@ -67,23 +70,31 @@ def leaderboard(board: Board, colours: Colours) -> Leaderboard:
     for group in sorted(board.groups, key=lambda group: group.budget):
         by_budget.setdefault(group.budget, []).append(group)
     axes = tuple(name for name in board.axes if name not in ("nfe", colours.axis))
-    better = {name: figure.better for group in board.groups for name, figure in group.figures.items()}
-    budgets = tuple(_budget(nfe, groups, board, axes, colours) for nfe, groups in by_budget.items())
-    return Leaderboard(axes, board.metrics, tuple(better[name] for name in board.metrics), budgets)
+    records = {name: e for g in board.groups for run in g.runs for name, e in run.manifest.estimates.items()}
+    better = tuple(
+        f"bound on {one.bounds}" if one.bounds else f"{one.better} is better"
+        for one in (records[name] for name in board.metrics)
+    )
+    bounds = tuple(bool(records[name].bounds) for name in board.metrics)
+    budgets = tuple(_budget(nfe, groups, board, bounds, axes, colours) for nfe, groups in by_budget.items())
+    return Leaderboard(axes, board.metrics, better, bounds, budgets)
 
 
-def _budget(nfe: float, groups: Sequence[Group], board: Board, axes: Sequence[str], colours: Colours) -> Budget:
+def _budget(
+    nfe: float, groups: Sequence[Group], board: Board, bounds: Sequence[bool], axes: Sequence[str], colours: Colours
+) -> Budget:
     cells: dict[int, dict[str, Cell]] = {}
     order: dict[int, int] = {}
     leaders: list[Leader | None] = []
-    for metric in board.metrics:
+    for metric, bound in zip(board.metrics, bounds):
         places = ranking(groups, metric)
         for place in places:
             found = place.group.figures[metric]
             shown, error = figure(found.value, found.stderr)
-            order.setdefault(id(place.group), len(order))
+            if not bound:
+                order.setdefault(id(place.group), len(order))
             cells.setdefault(id(place.group), {})[metric] = Cell(found.value, shown, error, place.rank, place.tied)
-        if places:
+        if places and not bound:
             best = cells[id(places[0].group)][metric]
             ties = [_words(place.group, axes, colours) for place in places if place.tied]
             shown = f"{best.shown} ± {best.error}" if best.error else best.shown

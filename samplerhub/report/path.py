@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from samplerhub.manifest import MetricRecord, PointRecord
 from samplerhub.report.boards import Board, Colours
 from samplerhub.report.chart import Chart, Line, Plan, Point, chart, spread
-from samplerhub.report.words import in_words
+from samplerhub.report.words import in_words, listed
 from samplerhub.sweep import Group
 
 POINTS = 60
 """Times of a curve that are drawn."""
-NAMES = {"kl": "KL(generated | target), nats", "kl-reverse": "KL(target | generated), nats"}
+NAMES = {"kl": "KL(generated | target), in nats,", "kl-reverse": "KL(target | generated), in nats,"}
 
 
 def along_the_path(board: Board, colours: Colours) -> list[Chart]:
@@ -26,8 +26,11 @@ def along_the_path(board: Board, colours: Colours) -> list[Chart]:
         for name, estimates in _curves(group):
             quantity = _quantity(name, estimates[0])
             bound = bool(estimates[0].bounds)
-            label = f"{colours.label(group)} {'≤ ' if bound else ''}{name}" if _shared(board, quantity) else ""
-            line = Line(label or colours.label(group), colours.of(group), _mean(estimates), bound)
+            tint, own = colours.of(group), colours.label(group)
+            several = len(_named(board, quantity)) > 1
+            label = f"{own} {'≤ ' if bound else ''}{name}" if several else own
+            alone = len(_named(board, quantity, bound)) == 1
+            line = Line(label, tint, _mean(estimates), bound, tint, f"{'≤ ' if bound else ''}{own}" if alone else "")
             panels.setdefault(quantity, {}).setdefault(title, []).append(line)
     charts = [
         chart(
@@ -38,7 +41,7 @@ def along_the_path(board: Board, colours: Colours) -> list[Chart]:
                 found,
                 banded=True,
                 falling=True,
-                notes=("Sampling runs from left to right. Bands are one standard error; bounds are dashed.",),
+                notes=tuple(_notes(board, quantity)),
             )
         )
         for quantity, found in panels.items()
@@ -51,10 +54,36 @@ def _quantity(name: str, estimate: MetricRecord) -> str:
     return estimate.curve_of or estimate.bounds or estimate.quantity or name
 
 
-def _shared(board: Board, quantity: str) -> bool:
-    """Say whether several metrics have a curve of a quantity."""
-    names = {name for group in board.groups for name, found in _curves(group) if _quantity(name, found[0]) == quantity}
-    return len(names) > 1
+def _named(board: Board, quantity: str, bound: bool | None = None) -> list[str]:
+    """Return the metrics that have a curve of a quantity: all, those that bound it, or those that measure it."""
+    found = [(name, estimates[0]) for group in board.groups for name, estimates in _curves(group)]
+    return list(
+        dict.fromkeys(
+            name
+            for name, estimate in found
+            if _quantity(name, estimate) == quantity and bound in (None, bool(estimate.bounds))
+        )
+    )
+
+
+def _notes(board: Board, quantity: str) -> Iterator[str]:
+    """Yield what has to be said of the curves of a quantity."""
+    yield "Sampling runs from left to right. Bands are one standard error."
+    bounds, measured = _named(board, quantity, True), _named(board, quantity, False)
+    if bounds:
+        yield f"Dashed: {listed(bounds)}, {'an upper bound' if len(bounds) == 1 else 'upper bounds'}."
+    below = [
+        bound
+        for bound in bounds
+        if any(
+            group.figures[bound].value < group.figures[name].value - 2 * (group.figures[name].stderr or 0.0)
+            for group in board.groups
+            for name in measured
+            if {bound, name} <= group.figures.keys()
+        )
+    ]
+    if below:
+        yield f"Where {listed(below)} lies below what was measured, the run has errors that it does not cover."
 
 
 def _curves(group: Group) -> Iterator[tuple[str, list[MetricRecord]]]:

@@ -30,18 +30,9 @@ MOST = 24
 SIDE = 200
 """Width and height of a picture in its own units."""
 POINTS, PIXELS, BINS, SHEET = 5000, 100, 72, 4
-RGB = (
-    (0, 114, 178),
-    (213, 94, 0),
-    (0, 140, 105),
-    (181, 71, 141),
-    (176, 124, 0),
-    (46, 140, 200),
-    (106, 90, 205),
-    (110, 110, 110),
-)
+COLOURS = ("#006ba8", "#bf4f00", "#007a5c", "#a93c82", "#856000", "#2478ad", "#6352c9", "#666666")
 """The colours of the samples, which are those of the lines."""
-GREY = (128, 128, 128)
+GREY = "#808080"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +194,13 @@ def _frame(clouds: Sequence[Tensor], others: Sequence[Tensor], images: bool) -> 
 
 
 def _picture(caption: str, colour: int | None, y: Tensor, frame: _Frame, images: bool) -> Picture:
-    rgb = GREY if colour is None else RGB[colour % len(RGB)]
+    tint = GREY if colour is None else COLOURS[colour % len(COLOURS)]
     if images:
         return Picture(caption, colour, image=_sheet(y, frame), pixelated=True)
     y = y.flatten(1)
     if y.shape[1] == 1:
         return Picture(caption, colour, outline=_outline(y[:, 0], frame))
-    return Picture(caption, colour, image=_cloud(y[:, :2], frame, rgb))
+    return Picture(caption, colour, image=_cloud(y[:, :2], frame, tint))
 
 
 def _sheet(y: Tensor, frame: _Frame) -> str:
@@ -218,22 +209,23 @@ def _sheet(y: Tensor, frame: _Frame) -> str:
     side = SHEET if max(y.shape[-2:]) <= 32 else 2
     y = ((y[: side**2] - frame.low) / (frame.high - frame.low).clamp(min=1e-12)).clamp(0, 1)
     gap = max(1, y.shape[-1] // 8)
-    sheet = torch.ones(y.shape[1], *(side * (size + gap) - gap for size in y.shape[-2:]), dtype=y.dtype)
+    sheet = torch.zeros(y.shape[1] + 1, *(side * (size + gap) - gap for size in y.shape[-2:]), dtype=y.dtype)
     for i, one in enumerate(y):
         top, left = i // side * (y.shape[-2] + gap), i % side * (y.shape[-1] + gap)
-        sheet[:, top : top + y.shape[-2], left : left + y.shape[-1]] = one
+        sheet[:-1, top : top + y.shape[-2], left : left + y.shape[-1]] = one
+        sheet[-1, top : top + y.shape[-2], left : left + y.shape[-1]] = 1  # what is between the images is transparent
     pixels = (sheet * 255).round().to(torch.uint8)
-    return _address(Image.fromarray((pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).numpy()))
+    return _address(Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()))
 
 
-def _cloud(y: Tensor, frame: _Frame, rgb: tuple[int, int, int]) -> str:
+def _cloud(y: Tensor, frame: _Frame, tint: str) -> str:
     """Return points as pixels, the denser the less transparent."""
     at = ((y - frame.low) / (frame.high - frame.low) * PIXELS).nan_to_num(-1.0).floor().long()
     inside = at[((at >= 0) & (at < PIXELS)).all(1)]
     counts = torch.bincount((PIXELS - 1 - inside[:, 1]) * PIXELS + inside[:, 0], minlength=PIXELS**2)
     full = torch.quantile(counts[counts > 0].double(), 0.9).item() if len(inside) else 1.0
     alpha = (counts.double() / full).clamp(max=1).sqrt().mul(15).round().div(15).mul(255)
-    pixels = torch.tensor([*rgb, 0], dtype=torch.uint8).repeat(PIXELS, PIXELS, 1)
+    pixels = torch.tensor([*bytes.fromhex(tint[1:]), 0], dtype=torch.uint8).repeat(PIXELS, PIXELS, 1)
     pixels[..., 3] = alpha.reshape(PIXELS, PIXELS).to(torch.uint8)
     return _address(Image.fromarray(pixels.numpy(), "RGBA"))
 

@@ -17,7 +17,9 @@ def number(value: float) -> str:
     """Return a number with four digits."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
-    return f"{value:.4g}".replace("-", "−")
+    mantissa, _, power = f"{value:.4g}".partition("e")
+    mantissa = mantissa.replace("-", "−")
+    return f"{mantissa}·10{str(int(power)).translate(SUPERSCRIPTS)}" if power else mantissa
 
 
 def figure(value: float, stderr: float | None) -> tuple[str, str]:

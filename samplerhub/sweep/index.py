@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from samplerhub.errors import UnusableFile
 from samplerhub.files import write_text
@@ -84,8 +85,8 @@ def read_index(folder: Path) -> Mapping[str, Entry]:
 
 
 def write_index(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """Write the index, whole or not at all; a folder that cannot be written goes without."""
-    with suppress(UnusableFile):
+    """Write the index, whole or not at all; a folder that cannot be written goes without, as do names not in UTF-8."""
+    with suppress(UnusableFile, PydanticSerializationError):
         write_text(folder / INDEX, Index(runs=dict(entries)).model_dump_json() + "\n")
 
 
