@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from samplerhub.component import Part as Part
     from samplerhub.component import kebab as kebab
     from samplerhub.component import summary as summary
+    from samplerhub.deprecation import Formerly as Formerly
+    from samplerhub.deprecation import OldName as OldName
     from samplerhub.engine import Engine as Engine
     from samplerhub.engine import Outcome as Outcome
     from samplerhub.experiment import Experiment as Experiment
@@ -107,6 +109,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "component": ("Component", "Imported", "Part", "kebab", "summary"),
     "block": ("Block", "BlockStore"),
+    "deprecation": ("Formerly", "OldName"),
     "engine": ("Engine", "Outcome"),
     "experiment": ("Experiment", "Result"),
     "files": ("read_json", "read_numbers", "read_tensors", "write_tensors"),
@@ -176,7 +179,9 @@ __all__ = sorted(_HOME_OF)
 
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'samplerhub' has no attribute {name!r}")
+        from samplerhub.deprecation import moved
+
+        return moved(__name__, name)
     return getattr(import_module(f"samplerhub.{_HOME_OF[name]}"), name)
 
 

@@ -140,11 +140,14 @@ def _what_is_wrong(entry: object) -> str | None:
         return f"samplerhub_entries returned {entry!r} where an Entry is expected"
     if not all(isinstance(text, str) for text in (entry.role, entry.name, entry.target, entry.summary)):
         return f"{entry!r} has a field that is not a string"
-    if not (isinstance(entry.aliases, list | tuple) and _are_pairs(entry.files) and isinstance(entry.default, bool)):
-        return f"{entry!r}: aliases are a tuple of names, files a tuple of pairs of strings, default is True or False"
+    if not (isinstance(entry.aliases, list | tuple) and isinstance(entry.default, bool)):
+        return f"{entry!r}: aliases are a tuple of names, default is True or False"
+    for what, pairs in (("files", entry.files), ("deprecated", entry.deprecated)):
+        if not _are_pairs(pairs):
+            return f"{entry!r}: {what} are a tuple of pairs of strings"
     if entry.role not in ROLES:
         return f"{entry.name!r} has the unknown role {entry.role!r}{did_you_mean(entry.role, ROLES)}"
-    for name in (entry.name, *entry.aliases):
+    for name in (entry.name, *entry.aliases, *(old for old, _ in entry.deprecated)):
         if not (isinstance(name, str) and NAME.fullmatch(name)):
             return f"{entry.role} {name!r}: a name has lower case letters, digits and hyphens"
     if not TARGET.fullmatch(entry.target):

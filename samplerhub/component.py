@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+from samplerhub.deprecation import renewed
 
 
 class Component(BaseModel):
@@ -26,6 +28,12 @@ class Component(BaseModel):
         use_attribute_docstrings=True,
         validate_default=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_old_names(cls, data: object) -> object:
+        """Fields may be given by the names that they had before."""
+        return renewed(cls, data) if isinstance(data, Mapping) else data
 
     def replace(self, **changes: object) -> Self:
         """Return a component like this one but for some fields, validated like any other."""

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from samplerhub.answer import Answer, Question, answer, raise_broken
 from samplerhub.plugin import Entry
@@ -221,11 +221,13 @@ def _read(line: bytes) -> Answer:
         ValueError: It is none, as where the process has ended.
     """
     facts = json.loads(line)
-    entries = (
-        Entry(**{**entry, "aliases": tuple(entry["aliases"]), "files": tuple(map(tuple, entry["files"]))})
-        for entry in facts.pop("entries")
-    )
+    entries = (Entry(**{name: _tuples(value) for name, value in entry.items()}) for entry in facts.pop("entries"))
     return Answer(**facts, entries=tuple(entries))
+
+
+def _tuples(value: Any) -> Any:
+    """Return what JSON has made a list of as the tuple that it was, and what is in it."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _installed() -> Iterator[Point]:

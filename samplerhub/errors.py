@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from samplerhub.deprecation import moved
+
 
 class SamplerhubError(Exception):
     """Something that the user can put right: shown as one message, without a traceback, exit code 2."""
@@ -33,3 +37,9 @@ class UnusableFile(SamplerhubError):
 
 class WorkerLost(SamplerhubError):
     """The process or the machine that did a job was lost, and the next one that tried it too."""
+
+
+if not TYPE_CHECKING:  # mypy would take any name for one of the module's
+
+    def __getattr__(name: str) -> object:
+        return moved(__name__, name)

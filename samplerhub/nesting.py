@@ -12,6 +12,7 @@ from pydantic import BaseModel, JsonValue
 
 from samplerhub.component import Part, held
 from samplerhub.config import Choice, RunConfig, choice_of, part_of
+from samplerhub.deprecation import renewed
 from samplerhub.registry import Registry
 from samplerhub.shorthand import read_from_file
 
@@ -31,7 +32,7 @@ def with_parts(role: str, choice: Choice, registry: Registry, *, defaults: bool 
     """
     where = where or role
     component = registry.load(role, str(choice.name))
-    fields, parts = dict(choice.fields), dict(choice.parts)
+    fields, parts = renewed(component, choice.fields), renewed(component, choice.parts)
     for field, mark in held(component, Part).items():
         part = parts.pop(field, Choice())
         if field in fields and fields[field] is not None:

@@ -14,9 +14,11 @@ and one line of packaging, ``[project.entry-points.samplerhub]`` with ``acme = "
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pluggy
+
+from samplerhub.deprecation import moved
 
 ROLES: Final[dict[str, str]] = {
     "process": "forward process x_t = alpha(t) x_0 + sigma(t) eps",
@@ -54,8 +56,16 @@ class Entry:
     """Other names of the same component."""
     files: tuple[tuple[str, str], ...] = ()
     """Endings of files that it reads, each with the field that takes the path: such a file may stand for its name."""
+    deprecated: tuple[tuple[str, str], ...] = ()
+    """Old names, each with the version of the distribution that has it no more: until then it works, with a warning."""
 
 
 @hookspec
 def samplerhub_entries() -> list[Entry]:  # type: ignore[empty-body]
     """Return the components that the plugin offers."""
+
+
+if not TYPE_CHECKING:  # mypy would take any name for one of the module's
+
+    def __getattr__(name: str) -> object:
+        return moved(__name__, name)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from samplerhub.answer import confined, silenced
+from samplerhub.deprecation import tell
 from samplerhub.discovery import LONG, OWN, Discovery, PluginRecord, Registered
 from samplerhub.errors import BrokenPlugin, UnknownComponent
-from samplerhub.plugin import ROLES
+from samplerhub.plugin import ROLES, Entry
 from samplerhub.wording import among, did_you_mean
 
 if TYPE_CHECKING:
@@ -94,12 +95,14 @@ class Registry:
         Raises:
             UnknownComponent: No component, or more than one, has that name.
         """
-        found = self._offered(role, name)
+        found = self._offered(role, name) or self._formerly(role, name)
         if not found and self.wait():
-            found = self._offered(role, name)
+            found = self._offered(role, name) or self._formerly(role, name)
         for distribution in prefer:
             found = [r for r in found if r.distribution == distribution] or found
         if len(found) == 1:
+            if until := dict(found[0].entry.deprecated).get(name.rpartition(":")[2]):
+                tell(role, name, self.spelled(found[0]), f"{found[0].distribution} {until}")
             return found[0]
         if found:
             spelled = " or ".join(map(self.spelled, found))
@@ -111,6 +114,12 @@ class Registry:
         if failed := ", ".join(plugin.called for plugin in self.failed):
             message += f" (plugins that failed, see `samplerhub plugins`: {failed})"
         raise UnknownComponent(message)
+
+    def renewed(self, role: str, name: str) -> str:
+        """Return the name that a component has now, with a warning; the same name where it is no old one."""
+        if self._offered(role, name) or not self._formerly(role, name):
+            return name
+        return self.spelled(self.find(role, name))
 
     def spelled(self, component: Registered) -> str:
         """Return the shortest name that finds a component: bare, or with its distribution or its plugin before it."""
@@ -142,9 +151,15 @@ class Registry:
         return replace(plugin, note=f"{plugin.note}; {note}" if plugin.note else note)
 
     def _offered(self, role: str, name: str) -> list[Registered]:
+        return self._named(role, name, lambda entry: (entry.name, *entry.aliases))
+
+    def _formerly(self, role: str, name: str) -> list[Registered]:
+        return self._named(role, name, lambda entry: tuple(old for old, _ in entry.deprecated))
+
+    def _named(self, role: str, name: str, names: Callable[[Entry], Collection[str]]) -> list[Registered]:
         source, _, plain = name.rpartition(":")
-        named = (r for r in self.entries(role) if plain in (r.entry.name, *r.entry.aliases))
-        return [r for r in named if source in ("", r.plugin, r.distribution)]
+        of_source = (r for r in self.entries(role) if source in ("", r.plugin, r.distribution))
+        return [r for r in of_source if plain in names(r.entry)]
 
     def default(self, role: str) -> Registered:
         """Return the component that is taken where the user names none.

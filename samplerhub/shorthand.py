@@ -28,7 +28,8 @@ def written_out(config: RunConfig, registry: Registry) -> RunConfig:
                     "a run has features of one kind; measure the others in a second run"
                 )
             metric, features = metric.model_copy(update={"name": base}), features.model_copy(update={"name": embedding})
-        metrics += [metric.model_copy(update={"name": name}) for name in together(registry, metric.name)]
+        name = metric.name and registry.renewed("metric", metric.name)
+        metrics += [metric.model_copy(update={"name": one}) for one in together(registry, name)]
     if features != Choice():
         components["features"] = features
     return config.model_copy(update={"components": components, "metrics": tuple(metrics) or config.metrics})
@@ -59,9 +60,9 @@ def _has(registry: Registry, role: str, name: str | None) -> bool:
 
 
 def read_from_file(role: str, choice: Choice, registry: Registry) -> Choice:
-    """Return the component that reads the file that a choice names, or the choice as it is."""
+    """Return the component that reads the file that a choice names, else the one that the name means now."""
     readers = [(ending, field, one) for one in registry.entries(role) for ending, field in one.entry.files]
     for ending, field, one in sorted(readers, key=lambda reader: -len(reader[0])):  # .grid.json before .json
         if str(choice.name).endswith(ending):
             return Choice(name=registry.spelled(one), fields={field: choice.name, **choice.fields})
-    return choice
+    return choice.model_copy(update={"name": choice.name and registry.renewed(role, choice.name)})

@@ -19,7 +19,7 @@ PLUGINS = ROOT / "plugins"
 FILES = sorted(CORE.rglob("*.py"))
 PLUGIN_FILES = sorted(f for f in PLUGINS.rglob("*.py") if not {"tests", "build"} & {*f.relative_to(PLUGINS).parts})
 
-BASE = {"errors", "plugin", "component", "protocols", "engine", "capabilities"}
+BASE = {"deprecation", "errors", "plugin", "component", "protocols", "engine", "capabilities"}
 RUNNING = BASE | {
     "files",
     "manifest",
@@ -36,10 +36,11 @@ RUNNING = BASE | {
     "experiment",
 }
 MAY_IMPORT = {
-    "": set(),
-    "errors": set(),
-    "plugin": set(),
-    "component": set(),
+    "deprecation": set(),
+    "": {"deprecation"},
+    "errors": {"deprecation"},
+    "plugin": {"deprecation"},
+    "component": {"deprecation"},
     "protocols": set(),
     "engine": set(),
     "capabilities": {"protocols", "engine"},

@@ -28,7 +28,7 @@ WRONG = {
     "bad-target": (HOOK + "return [Entry('sampler', 'x', 'm', 'X.')]", "'m' is not"),
     "not-text": (HOOK + "return [Entry('sampler', 3, 'm:C', 'X.')]", "not a string"),
     "not-names": (HOOK + "return [Entry('sampler', 'x', 'm:C', 'X.', aliases='deis')]", "aliases are a tuple"),
-    "not-pairs": (HOOK + "return [Entry('sampler', 'x', 'm:C', 'X.', files=('.pt',))]", "files a tuple of pairs"),
+    "not-pairs": (HOOK + "return [Entry('sampler', 'x', 'm:C', 'X.', files=('.pt',))]", "files are a tuple of pairs"),
     "gone": (entries("'sampler', 'gone', 'gone.deep.er:C', 'G.'"), "there is no module 'gone.deep'"),
     "leaves": ("import os; os.closerange(3, 99)", "ends the process that imports it"),
     "closes": ("import sys, os; sys.stdout.close(); os.close(1); os.close(2); raise ValueError('shut')", "shut"),

@@ -128,8 +128,7 @@ class TestByCommand:
     def test_sweep(self, python: Path, tmp_path: Path) -> None:
         options = ["--target", "laplace", "--sampler", "er-sde,deis", "--steps", "5,10", "--metric", "fssd"]
         told = self.samplerhub(python, tmp_path, "sweep", *options, "--samples", "500", "--out", "swept")
-        assert "er-sde" in told
-        assert "deis" in told
+        assert told.startswith("4 runs: 4 done")
 
     def test_the_model_reads_what_the_trainer_writes(self, python: Path, tmp_path: Path) -> None:
         file = "ring.em.safetensors"

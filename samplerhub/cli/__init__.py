@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     import typer
@@ -39,7 +40,8 @@ def _command(arguments: Sequence[str]) -> int:
     registry = Registry()
     try:
         registry = Registry.discover()  # first: other people's plugins are asked while the rest is imported
-        code, message = _dispatch(arguments, registry), ""
+        with _old_names_as_lines():
+            code, message = _dispatch(arguments, registry), ""
     except SamplerhubError as error:
         code, message = 2, str(error)
 
@@ -51,6 +53,35 @@ def _command(arguments: Sequence[str]) -> int:
     if message:
         render.error(message)
     return code
+
+
+@contextmanager
+def _old_names_as_lines() -> Iterator[None]:
+    """Say each old name that is used in one line on stderr, once."""
+    from samplerhub.deprecation import OldName
+
+    told: set[str] = set()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, OldName):
+            as_usual(message, category, filename, lineno, file, line)
+        elif str(message) not in told:
+            from samplerhub.cli import render
+
+            told.add(str(message))
+            render.note(f"warning: {message}", "yellow")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OldName)
+        as_usual, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def _dispatch(arguments: Sequence[str], registry: Registry) -> int:

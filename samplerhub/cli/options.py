@@ -11,6 +11,7 @@ from pydantic import BaseModel, JsonValue
 from samplerhub.cli.fields import described, is_boolean, value_of
 from samplerhub.component import Imported, Part, held
 from samplerhub.config import Choice, part_of
+from samplerhub.deprecation import Formerly, formerly, tell_field
 from samplerhub.errors import InvalidSetting
 from samplerhub.explain import option as spelled
 from samplerhub.plugin import ROLES
@@ -126,11 +127,23 @@ class FieldOption:
     @property
     def spellings(self) -> Iterator[tuple[str, str]]:
         """All forms, the full one first and ``--order`` last, each with the words that tell whose field is meant."""
-        for where in (self.chosen.prefix, *self.chosen.words):
-            yield spelled(where, self.field), self.chosen.prefix
-        for where in self.chosen.together:
-            yield spelled(where, self.field), where
-        yield f"--{self.field.replace('_', '-')}", self.chosen.prefix
+        for name in (self.field, *self.formerly):
+            for where in (self.chosen.prefix, *self.chosen.words):
+                yield spelled(where, name), self.chosen.prefix
+            for where in self.chosen.together:
+                yield spelled(where, name), where
+            yield f"--{name.replace('_', '-')}", self.chosen.prefix
+
+    @property
+    def formerly(self) -> Mapping[str, Formerly]:
+        """The old names of the field, with their marks."""
+        return {old: mark for old, (name, mark) in formerly(self.chosen.component).items() if name == self.field}
+
+    def tell_if_old(self, spelling: str) -> None:
+        """Warn where a spelling has the field's old name."""
+        mark = self.formerly.get(re.split(r"\.|--", spelling)[-1].replace("-", "_"))
+        if mark is not None:
+            tell_field(self.chosen.component, mark, self.field)
 
 
 class FieldOptions:
@@ -178,6 +191,7 @@ class FieldOptions:
         for name, text in given.options:
             for option in self.meant(name):
                 if text is not None or option.boolean:
+                    option.tell_if_old(name)
                     texts[option.long] = "true" if text is None else text
         return texts
 

@@ -100,7 +100,9 @@ def _tops(config: RunConfig) -> Iterator[tuple[str, Choice, tuple[str, ...]]]:
 
 def _chosen(registry: Registry, role: str, choice: Choice, where: tuple[str, ...]) -> Iterator[Chosen]:
     """Yield what has options of a component and its parts, which have the same words before theirs, or their name."""
-    together = registry.find(role, str(choice.name)).entry.aliases
+    entry = registry.find(role, str(choice.name)).entry
+    together, old_names = entry.aliases, [old for old, _ in entry.deprecated]
+    where = (*where, *(words for old in old_names for words in (f"{role}.{old}", old)))
     for same in zip(*(members(registry, role, choice, words) for words in where)):
         (kind, one, prefix), words = same[0], [words for _, _, words in same[1:]]
         component = registry.load(kind, str(one.name))

@@ -5,6 +5,9 @@ all that failed; ``Kit(Registry.discover()).check("sampler", "heun")`` returns t
 ``samplerhub check`` shows it, and raises for nothing that the component does.
 """
 
+from typing import TYPE_CHECKING
+
+from samplerhub.deprecation import moved
 from samplerhub.testing.catalogue import CHECKS as CHECKS
 from samplerhub.testing.catalogue import EVERY as EVERY
 from samplerhub.testing.catalogue import reference as reference
@@ -35,3 +38,8 @@ from samplerhub.testing.sampler import check_contract as check_contract
 from samplerhub.testing.sampler import check_evaluations as check_evaluations
 from samplerhub.testing.target import check_target as check_target
 from samplerhub.testing.trainer import check_trainer as check_trainer
+
+if not TYPE_CHECKING:  # mypy would take any name for one of the module's
+
+    def __getattr__(name: str) -> object:
+        return moved(__name__, name)

@@ -1,5 +1,7 @@
 """The finite-set Stein discrepancy."""
 
+import math
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -55,7 +57,7 @@ class FSSD(Component):
         d = y.flatten(1)[:, None] - self.spread * places
         k = (-d.square().sum(2, keepdim=True) / (2 * self.width**2)).exp()
         xi = (s - d / self.width**2) * k
-        return xi.flatten(1) / xi[0].numel() ** 0.5
+        return xi.flatten(1) / math.sqrt(xi[0].numel())
 
 
 def score(evidence: Evidence, y: Tensor) -> Tensor:
