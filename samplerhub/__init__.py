@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from samplerhub.capabilities import NormalPrior as NormalPrior
     from samplerhub.capabilities import PriorDensity as PriorDensity
     from samplerhub.capabilities import Suggests as Suggests
+    from samplerhub.checks import fits as fits
     from samplerhub.component import Component as Component
     from samplerhub.component import Imported as Imported
     from samplerhub.component import Part as Part
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
     from samplerhub.learning import learn_grid as learn_grid
     from samplerhub.manifest import Manifest as Manifest
     from samplerhub.measure import Snapshot as Snapshot
-    from samplerhub.measure import fits as fits
     from samplerhub.model import cost_of as cost_of
     from samplerhub.model import made_for as made_for
     from samplerhub.model import posterior_mean as posterior_mean
@@ -167,7 +167,8 @@ _HOMES = {
         "Target",
         "Trainer",
     ),
-    "measure": ("Snapshot", "fits"),
+    "checks": ("fits",),
+    "measure": ("Snapshot",),
     "registry": ("Registry",),
     "setup": ("Setup",),
     "truth": ("NoisedTarget", "PosteriorMean"),

@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 from pydantic import BaseModel
@@ -15,14 +15,25 @@ from torch import Tensor
 from samplerhub import process as derived
 from samplerhub.block import Block, BlockStore, make_block
 from samplerhub.blocks import all_blocks
-from samplerhub.capabilities import Budgeted, Chooses, FitsBudget, FitsData, FromTarget, HasShape
+from samplerhub.capabilities import Budgeted, Chooses, FitsBudget, FitsData, FromTarget
+from samplerhub.checks import (
+    DTYPES,
+    check_cost,
+    check_features,
+    check_needs,
+    check_numbers,
+    check_place,
+    check_player,
+    check_shapes,
+    chosen,
+    common_shape,
+)
 from samplerhub.component import all_parts, kebab, numbered
 from samplerhub.engine import Engine
-from samplerhub.errors import InvalidSetting, Mismatch
-from samplerhub.manifest import Manifest, MetricRecord, PointRecord, Settings, environment, record
-from samplerhub.measure import Snapshot, check_features, check_needs, check_player, chosen, measure
-from samplerhub.model import cost_of, made_for
-from samplerhub.noise import stream
+from samplerhub.errors import Mismatch
+from samplerhub.manifest import Manifest, MetricRecord, Settings, environment, record
+from samplerhub.measure import Snapshot, measure
+from samplerhub.model import made_for
 from samplerhub.problem import Problem
 from samplerhub.protocols import (
     Estimate,
@@ -40,13 +51,8 @@ from samplerhub.protocols import (
 from samplerhub.setup import Setup
 from samplerhub.timetable import check_dtype, horizon, timetable
 
-MOST = 10**12
-"""No number of samples is larger than that by intention."""
-LONGEST = 10**6
-"""Nor a number of steps, or of evaluations of a sample: the times of a run are kept in memory."""
 ENDS = ("t_max", "rho_max", "t_min", "rho_min")
 """Where sampling starts and ends, if not at the ends of the process's span."""
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,9 @@ class Experiment:
     _memo: dict[Hashable, object] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._check_numbers()
+        numbers = {name: getattr(self, name) for name in ("samples", "steps", "nfe", "batch", "block", "path")}
+        check_numbers(numbers, self.seed)
+        check_place(self.dtype, self.device)
         self._check_players()
         ends = {name: getattr(self, name) for name in ENDS}
         object.__setattr__(self, "span", horizon(self.process, **ends))
@@ -137,62 +145,17 @@ class Experiment:
         steps, nfe = self.steps, self.nfe
         if nfe is not None and isinstance(self.sampler, FitsBudget):
             if not isinstance(self.sampler, Budgeted):
-                self._check_cost(problem.model, nfe)
+                check_cost(problem, self.sampler, nfe)
             object.__setattr__(self, "sampler", self.sampler.within(nfe))
             if not isinstance(self.sampler, Budgeted):
                 steps, nfe = 1 if steps is None else steps, None
         times = timetable(problem, self.grid, self.sampler, steps=steps, nfe=nfe)
         object.__setattr__(self, "times", times)
-        start = self.prior.sample(problem, 1, stream(self.seed, "trial"))
-        if start.shape != (1, *problem.shape):
-            raise Mismatch(
-                f"prior {type(self.prior).__name__} gives states of shape {tuple(start.shape[1:])}, not {problem.shape}"
-            )
-        self._check_target(problem.shape)
+        check_shapes(problem, self.prior, self.target if self._metrics else None, self.seed)
         setup = self.setup()
         object.__setattr__(self, "_evaluated", {name: chosen(metric, setup) for name, metric in self._metrics.items()})
         check_needs(self._evaluated, setup)
         check_features(self.features, setup)
-
-    def _check_cost(self, model: ScoreModel, nfe: int) -> None:
-        """Raise `Mismatch` if a sampler that counts its calls would not keep to a budget of evaluations."""
-        low, high = derived.rho(self.process, list(self.span)).log().tolist()
-        if bool((cost_of(model, torch.linspace(low, high, 4097, dtype=torch.float64).exp()) > 1).any()):
-            raise Mismatch(
-                f"nfe = {nfe}: {type(self.sampler).__name__} keeps to a budget of calls, and calls of model "
-                f"{type(model).__name__} cost more than one evaluation; choose a sampler of fixed steps, or leave "
-                "--nfe out"
-            )
-
-    def _check_target(self, shape: tuple[int, ...]) -> None:
-        if self.target is None or not self._metrics:
-            return
-        drawn = tuple(self.target.sample(2, stream(self.seed, "trial")).shape)
-        if drawn != (2, *shape):
-            raise Mismatch(
-                f"target {type(self.target).__name__} was asked for 2 samples of shape {shape} and gives a tensor "
-                f"of shape {drawn}, not {(2, *shape)}"
-            )
-
-    def _check_numbers(self) -> None:
-        numbers = {name: getattr(self, name) for name in ("samples", "steps", "nfe", "batch", "block", "path")}
-        for name, value in {**numbers, "seed": self.seed}.items():
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-                raise InvalidSetting(f"{name} = {value!r}: it must be an integer")
-        for name, value in numbers.items():
-            most = LONGEST if name in ("steps", "nfe") else MOST
-            if value is not None and not 1 <= value <= most:
-                raise InvalidSetting(
-                    f"{name} = {value}: it must be at least 1{'' if value < 1 else f', at most {most:,}'}"
-                )
-        if self.path is not None and self.path < 2:
-            raise InvalidSetting(f"path = {self.path}: it must be at least 2, the start and the end")
-        if self.dtype not in DTYPES:
-            raise InvalidSetting(f"dtype = {self.dtype!r}: choose one of {', '.join(DTYPES)}")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise InvalidSetting(f"device = {self.device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
     def _check_players(self) -> None:
         if isinstance(self.metrics, str) or not isinstance(self.metrics, Mapping | Sequence):
@@ -241,7 +204,7 @@ class Experiment:
     def problem(self) -> Problem:
         """Return a fresh problem, whose count of evaluations is 0."""
         model = self._made_model()
-        shape = self._shape(model)
+        shape = common_shape(self.shape, self.target, model)
         return Problem(
             self.process,
             model,
@@ -262,7 +225,7 @@ class Experiment:
             prior=self.prior,
             target=self.target,
             times=self.times,
-            shape=self._shape(model),
+            shape=common_shape(self.shape, self.target, model),
             samples=self.samples,
             seed=self.seed,
             device=self.device,
@@ -282,21 +245,6 @@ class Experiment:
 
     def _made_model(self) -> ScoreModel:
         return made_for(self.model, self.target)
-
-    def _shape(self, model: ScoreModel) -> tuple[int, ...]:
-        known = {
-            "the experiment's shape": self.shape,
-            f"target {type(self.target).__name__}": None if self.target is None else tuple(self.target.shape),
-            f"model {type(model).__name__}": model.shape if isinstance(model, HasShape) else None,
-        }
-        shapes = {who: tuple(shape) for who, shape in known.items() if shape is not None}
-        if not shapes:
-            raise Mismatch("neither the target nor the model says which shape a sample has; give `shape`")
-        (who, shape), *others = shapes.items()
-        for other, its_shape in others:
-            if its_shape != shape:
-                raise Mismatch(f"{who} has shape {shape} but {other} is made for {its_shape}; choose a pair that fits")
-        return shape
 
     def fingerprint(self) -> str:
         """Return a hash of everything that decides the samples, as far as the components are records."""
@@ -392,18 +340,6 @@ class Experiment:
             times=self.times.tolist(),
             nfe=nfe,
             seconds=seconds,
-            estimates={
-                name: MetricRecord(
-                    value=e.value,
-                    stderr=e.stderr,
-                    quantity=e.quantity,
-                    bounds=e.bounds,
-                    details=dict(e.details),
-                    better=e.better,
-                    curve=[PointRecord(**asdict(point)) for point in e.curve],
-                    curve_of=e.curve_of,
-                )
-                for name, e in estimates.items()
-            },
+            estimates={name: MetricRecord.of(estimate) for name, estimate in estimates.items()},
             environment=environment(),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from typing import Literal
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from samplerhub.capabilities import HasDigest
 from samplerhub.component import parts, target_of
+from samplerhub.protocols import Estimate
 
 
 class ComponentRecord(BaseModel):
@@ -56,8 +58,23 @@ class MetricRecord(BaseModel):
     details: dict[str, float | str] = {}
     better: Literal["smaller", "larger"] = "smaller"
     curve: list[PointRecord] = []
+
     curve_of: str = ""
     """What the curve shows, where it is not the figure itself."""
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> MetricRecord:
+        """Return the record of an estimate."""
+        return cls(
+            value=estimate.value,
+            stderr=estimate.stderr,
+            quantity=estimate.quantity,
+            bounds=estimate.bounds,
+            details=dict(estimate.details),
+            better=estimate.better,
+            curve=[PointRecord(**asdict(point)) for point in estimate.curve],
+            curve_of=estimate.curve_of,
+        )
 
 
 class Settings(BaseModel):

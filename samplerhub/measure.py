@@ -10,110 +10,20 @@ import torch
 from torch import Tensor
 
 from samplerhub.capabilities import (
-    PLAYERS,
-    Chooses,
-    Denoises,
     Density,
     FitsData,
     HasDigest,
     HasMoments,
-    HasShape,
-    Inspects,
-    IsGaussian,
     LinearFeatures,
-    NeedsSamples,
 )
+from samplerhub.checks import offered
 from samplerhub.component import kebab
-from samplerhub.errors import Mismatch
 from samplerhub.noise import normal, stream
-from samplerhub.protocols import Estimate, Features, Metric, Need, Point, Progress, Target
+from samplerhub.protocols import Estimate, Features, Metric, Need, Point, Progress
 from samplerhub.setup import Setup
 
-MEANINGS = {
-    Need.SAMPLES: "generated samples",
-    Need.REFERENCE: "samples of the target",
-    Need.MOMENTS: "a target with known mean and covariance",
-    Need.GAUSSIAN: "a Gaussian target",
-    Need.LINE: "a one-dimensional target",
-    Need.DENSITY: "a target whose density is known",
-    Need.DENOISER: "a target whose exact score is known",
-    Need.FEATURES: "features of samples of the target",
-    Need.SETUP: "the run's setup",
-}
 CHUNK = 1024
 """Samples whose features are computed at a time."""
-
-
-def offered(target: Target | None) -> Need:
-    """Return all needs that a run with this target can meet."""
-    offer = Need.SAMPLES | Need.SETUP
-    if target is not None:
-        offer |= Need.REFERENCE | Need.FEATURES
-        offer |= Need.LINE if tuple(target.shape) == (1,) else Need(0)
-        offer |= Need.MOMENTS if isinstance(target, HasMoments) else Need(0)
-        offer |= Need.GAUSSIAN if isinstance(target, IsGaussian) else Need(0)
-        offer |= Need.DENSITY if isinstance(target, Density) else Need(0)
-        offer |= Need.DENOISER if isinstance(target, Denoises) else Need(0)
-    return offer
-
-
-def check_player(role: str, player: object) -> None:
-    """Raise `Mismatch` if an object does not play its role."""
-    if isinstance(player, type):
-        raise Mismatch(f"{role} = {player.__name__} is a class: give an instance, {player.__name__}(...)")
-    if not isinstance(player, PLAYERS[role]):
-        expected = " or ".join(protocol.__name__ for protocol in PLAYERS[role])
-        raise Mismatch(f"{role} = {player!r} is no {expected}: see `samplerhub.{PLAYERS[role][0].__name__}`")
-
-
-def chosen(metric: Metric | Chooses, setup: Setup) -> Metric:
-    """Return the metric itself, or the one that it chooses for the run."""
-    return metric.choose(setup) if isinstance(metric, Chooses) else metric
-
-
-def check_needs(metrics: Mapping[str, Metric], setup: Setup) -> None:
-    """Raise `Mismatch` if a metric needs what this run cannot offer: called before anything is sampled."""
-    target, samples = setup.target, setup.samples
-    offer = offered(target)
-    for name, metric in metrics.items():
-        for need in metric.needs:
-            if not need & offer:
-                wanted = " or ".join(MEANINGS[member] for member in need)
-                given = (
-                    "there is no target"
-                    if target is None
-                    else f"{type(target).__name__} has shape {tuple(target.shape)}"
-                )
-                raise Mismatch(f"metric {name!r} needs {wanted}, but {given}; choose another metric or another target")
-        if isinstance(metric, NeedsSamples) and target is not None and samples < metric.least(target):
-            raise Mismatch(
-                f"metric {name!r} needs {metric.least(target)} samples or more, not {samples}: see --samples"
-            )
-        if isinstance(metric, Inspects):
-            try:
-                metric.inspect(setup)
-            except Mismatch as error:
-                raise Mismatch(f"metric {name!r}: {error}") from error
-
-
-def fits(metric: Metric | Chooses, setup: Setup) -> bool:
-    """Say whether a metric can be had for a run."""
-    try:
-        check_needs({kebab(type(metric)): chosen(metric, setup)}, setup)
-    except Mismatch:
-        return False
-    return True
-
-
-def check_features(features: Features | FitsData | None, setup: Setup) -> None:
-    """Raise if features are made for other data, or the files that they read are not there."""
-    if isinstance(features, HasShape) and features.shape is not None and tuple(features.shape) != setup.shape:
-        raise Mismatch(
-            f"features {kebab(type(features))!r} are made for samples of shape {tuple(features.shape)}, "
-            f"not {setup.shape}; choose others with --features"
-        )
-    if isinstance(features, Inspects):
-        features.inspect(setup)
 
 
 @dataclass(frozen=True, slots=True)

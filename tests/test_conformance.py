@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor
 
 import samplerhub as sh
-from samplerhub.measure import offered
+from samplerhub.checks import offered
 from samplerhub.registry import Registered, Registry
 from samplerhub.testing import CHECKS, EVERY, Finding, Kit, examine
 from samplerhub.testing.check import Case

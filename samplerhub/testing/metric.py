@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from samplerhub.capabilities import AtEqualLaws, Chooses, Denoises
-from samplerhub.measure import Recorded, Snapshot, check_needs, chosen, fits
+from samplerhub.checks import check_needs, chosen, fits
+from samplerhub.measure import Recorded, Snapshot
 from samplerhub.noise import normal, stream
 from samplerhub.protocols import Estimate, Metric, Need, Target
 from samplerhub.sampling import GridSampler, Leg, Run
