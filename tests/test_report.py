@@ -432,6 +432,25 @@ def test_labels_at_the_right_do_not_touch() -> None:
     assert all(b - a >= 12.9 for a, b in itertools.pairwise(at))
 
 
+def test_one_sampler_has_a_colour_for_each_churn(sweeps: Sweeps) -> None:
+    tree = parsed(html(sweeps("single", sampler="deis", nfe="4,8", churn="0,0.3", metric="energy")))
+    chips = [words(chip) for chip in found(tree, "button", class_="chip")]
+    assert chips == ["churn 0", "churn 0.3"]
+    labels = [words(label) for label in found(tree, "text", class_="end")]
+    assert set(labels[:2]) == set(chips)
+    assert set(labels[2:]) == {"nfe 4", "nfe 8"}
+    assert [words(row[0]) for row in found(tree, "tr") if row.get("data-s")].count("0.3") == 2
+
+
+def test_many_samplers_are_told_apart_by_marks_and_dashes() -> None:
+    lines = [Line(f"s{i}", i, (Point(0, 1.0), Point(1, 2.0 + i)), shape=i) for i in range(10)]
+    drawn = chart(Plan("title", "NFE", "kl", {str(i): lines for i in range(9)}))
+    assert drawn is not None
+    assert drawn.panels[0].labels == ()
+    assert [panel.title for panel in drawn.panels] == ["0", "2", "3", "5", "6", "8"]
+    assert drawn.notes == ("3 panels more: their numbers are in the leaderboard.",)
+
+
 def test_numbers_in_words() -> None:
     assert figure(0.01234, 0.00012) == ("0.01234", "0.00012")
     assert figure(12345.6, 78.9) == ("12346", "79")

@@ -21,4 +21,5 @@ def test_wheel(wheel: Path) -> None:
     assert {
         f"samplerhub/scaffold/templates/{name}.j2" for name in ("shared/__init__.py", "sampler/component.py")
     } <= names
+    assert {f"samplerhub/report/templates/{name}" for name in ("page.html.j2", "style.css", "script.js")} <= names
     assert not any(name.startswith(("tests/", "docs/")) for name in names)

@@ -33,15 +33,20 @@ class Colours:
 
     axis: str
     """What the colours tell apart."""
-    labels: tuple[str, ...]
+    values: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each colour is called."""
+        return self.values if self.axis == "sampler" else tuple(f"{self.axis} {value}" for value in self.values)
 
     def of(self, group: Group) -> int:
         """Return the number of the colour of a group."""
-        return self.labels.index(_value(group, self.axis))
+        return self.values.index(_value(group, self.axis))
 
     def label(self, group: Group) -> str:
-        """Return what the colour of a group stands for."""
-        return _value(group, self.axis)
+        """Return what the colour of a group is called."""
+        return self.labels[self.of(group)]
 
 
 def boards(groups: Sequence[Group]) -> list[Board]:

@@ -109,7 +109,9 @@ def _budget(
 
 def _row(group: Group, cells: Mapping[str, Cell], board: Board, axes: Sequence[str], colours: Colours) -> Row:
     values = tuple(text(group.axes[name]) if name in group.axes else "" for name in axes)
-    return Row(group, colours.of(group), colours.label(group), values, tuple(map(cells.get, board.metrics)))
+    return Row(
+        group, colours.of(group), colours.values[colours.of(group)], values, tuple(map(cells.get, board.metrics))
+    )
 
 
 def _words(group: Group, axes: Sequence[str], colours: Colours) -> str:
