@@ -79,7 +79,7 @@ MAY_IMPORT = {
     "folder": RUNNING | {"picture", "curves"},
     "learning": RUNNING | {"learning"},
     "sweep": RUNNING | {"registry", "config", "assembly", "sweep"},
-    "report": RUNNING | {"registry", "config", "assembly", "citation", "picture", "sweep", "report"},
+    "report": RUNNING | {"answer", "registry", "config", "assembly", "citation", "picture", "sweep", "report"},
     "truth": BASE | {"process", "problem", "noise"},
     "budget": RUNNING | {"truth", "budget"},
     "scaffold": BASE | {"scaffold"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import json
 import math
@@ -15,16 +17,20 @@ from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
 import html5lib
+import numpy as np
 import pytest
 from distributions import command, write_distribution
+from PIL import Image
 
 from samplerhub import Registry
 from samplerhub.cli import main
 from samplerhub.cli.planning import plan
+from samplerhub.files import read_tensors
 from samplerhub.manifest import MetricRecord
 from samplerhub.report import LIMIT, References, page
 from samplerhub.report.axis import fitting
-from samplerhub.report.chart import Line, Plan, Point, chart
+from samplerhub.report.chart import chart
+from samplerhub.report.plan import Line, Plan, Point
 from samplerhub.report.words import figure, number, plus_minus, tick
 from samplerhub.sweep import Cell, Kept, Skipped, Store, conduct, groups, ranking
 from samplerhub.sweep.task import MANIFEST, Files, run
@@ -282,6 +288,47 @@ def test_other_targets_are_compared_apart(tmp_path: Path) -> None:
     assert [words(h) for h in found(tree, "h2", class_="board")] == ["target mixture", "target moons"]
     assert len(found(tree, "table", class_="sortable")) == 2
     assert [words(mark) for mark in found(tree, "i", class_="best")] == ["1"] * 4
+
+
+def test_pictures_that_cannot_be_drawn_are_told(tmp_path: Path) -> None:
+    store = Store.at(tmp_path / "lost")
+    one, *others = cells(sampler="deis,heun,euler", metric="energy")
+    altered(store, one, lambda manifest: None)
+    for cell in others:
+        altered(store, cell, lambda manifest: manifest["components"]["target"].update(name="gone"))
+    (store.folder / one.key / "samples.safetensors").write_bytes(b"")
+    text = html(store)
+    said = " ".join(words(found(parsed(text), "section", id="pictures")[0]).split())
+    assert "No picture of target mixture, sampler deis" in said
+    assert "is not a whole safetensors file" in said
+    sweep = Store.at(tmp_path / "gone")
+    altered(sweep, one, lambda manifest: manifest["components"]["target"].update(name="gone"))
+    text = html(sweep)
+    assert "The target is not shown: no target named &#39;gone&#39;" in text
+    assert len(found(parsed(text), "figure", class_="picture")) == 1
+
+
+def test_a_picture_is_of_the_samples(tmp_path: Path) -> None:
+    (cell,) = cells(sampler="deis", target="moons", metric="energy", samples="400")
+    store = Store.at(tmp_path / "moons")
+    conduct([cell], store, SerialEngine())
+    (svg,) = [svg for svg in found(parsed(html(store)), "svg") if svg.get("viewBox") == "0 0 200 200"]
+    samples = read_tensors(store.folder / cell.key / "samples.safetensors")[0]["samples"]
+    (data,) = [str(image.get("href")) for image in found(svg, "image")]
+    pixels = Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2])))
+    *colour, alpha = np.asarray(pixels).reshape(-1, 4).T
+    assert 100 < np.count_nonzero(alpha) <= len(samples)
+    assert [set(channel.tolist()) for channel in colour] == [{0}, {0x6B}, {0xA8}]
+
+
+def test_a_browser_is_opened_where_that_is_wanted(plain: Store, tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\necho $1 > {tmp_path}/opened\n")
+    browser.chmod(0o755)
+    ended = command(tmp_path, "report", str(plain.folder), "--open", BROWSER=f"{browser} %s")
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "opened").read_text().strip() == (plain.folder / "report.html").as_uri()
+    assert ended.stdout.strip() == str(plain.folder / "report.html")
 
 
 def test_what_failed_was_skipped_or_damaged_is_told(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from samplerhub.report.axis import Axis, fitting
-from samplerhub.report.words import count, listed, number, plus_minus
+from samplerhub.report.plan import Line, Plan, Point
+from samplerhub.report.told import described, table, undrawn
+from samplerhub.report.words import count, number, plus_minus
 
 T = TypeVar("T")
 WIDTH, HEIGHT = 360, 236
@@ -21,35 +23,6 @@ LABELLED = 8
 """Lines that are labelled where they end; more have only the legend."""
 MARKED = 40
 """Points of a line that have a mark each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A figure, and what it is drawn against."""
-
-    x: float
-    y: float
-    stderr: float | None = None
-
-    @property
-    def drawn(self) -> bool:
-        """Whether it can be drawn."""
-        return math.isfinite(self.x) and math.isfinite(self.y)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Figures that belong together."""
-
-    label: str
-    index: int | None
-    """Which of the colours it has; None: that of the text."""
-    points: tuple[Point, ...]
-    dashed: bool = False
-    shape: int = 0
-    """Which mark it has."""
-    short: str = ""
-    """What stands where it ends, if not the label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +66,6 @@ class Chart:
     right: int = WIDTH - RIGHT
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a chart is drawn from."""
-
-    title: str
-    x: str
-    y: str
-    panels: Mapping[str, Sequence[Line]]
-    banded: bool = False
-    """Whether errors are bands, not bars."""
-    falling: bool = False
-    """Whether the horizontal axis falls from left to right."""
-    notes: tuple[str, ...] = field(default=())
-
-
 def chart(plan: Plan) -> Chart | None:
     """Return a chart, or None where nothing can be drawn."""
     shown = spread(list(plan.panels.items()), PANELS)
@@ -124,12 +82,12 @@ def chart(plan: Plan) -> Chart | None:
         y = fitting(ends, HEIGHT - BOTTOM, TOP, zero=True)
     panels = [_panel(title, lines, x, y, plan, labelled) for title, lines in shown]
     left_out = len(plan.panels) - len(shown)
-    notes = (*plan.notes, *_undrawn(shown))
+    notes = (*plan.notes, *undrawn(shown))
     if at_zero:
         notes = (*notes, f"Not above zero, so drawn at the lower end: {count(len(at_zero), 'figure')}.")
     if left_out:
         notes = (*notes, f"{count(left_out, 'panel')} more: their numbers are in the leaderboard.")
-    header, rows = _table(shown, plan)
+    header, rows = table(shown, plan)
     return Chart(
         plan.title,
         plan.x,
@@ -174,7 +132,7 @@ def _apart(ticks: Iterable[tuple[float, str]], least: float) -> list[tuple[float
 
 def _panel(title: str, lines: Sequence[Line], x: Axis, y: Axis, plan: Plan, labelled: bool) -> Panel:
     drawn = tuple(_drawn(line, x, y, plan) for line in lines)
-    return Panel(title, drawn, tuple(_labels(lines, y)) if labelled else (), _described(lines, plan))
+    return Panel(title, drawn, tuple(_labels(lines, y)) if labelled else (), described(lines, plan))
 
 
 def _drawn(line: Line, x: Axis, y: Axis, plan: Plan) -> Drawn:
@@ -213,43 +171,3 @@ def _labels(lines: Sequence[Line], y: Axis) -> Iterable[tuple[str, str, int | No
         label = line.short or line.label
         label = label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
         yield pixel(place), label, line.index
-
-
-def _described(lines: Sequence[Line], plan: Plan) -> str:
-    """Return what a panel shows, in words."""
-    said = []
-    for line in lines:
-        points = [p for p in line.points if p.drawn]
-        if points:
-            first, last = points[0], points[-1]
-            to = f" to {number(last.y)} at {number(last.x)}" if len(points) > 1 else ""
-            said.append(f"{line.label} from {number(first.y)} at {plan.x} {number(first.x)}{to}")
-    return f"{plan.y} against {plan.x}: {'; '.join(said)}." if said else f"{plan.y} against {plan.x}: no figures."
-
-
-def _undrawn(panels: Sequence[tuple[str, Sequence[Line]]]) -> Iterable[str]:
-    lost = [
-        f"{line.label}{f' ({title})' if title else ''} at {number(p.x)}: {number(p.y)}"
-        for title, lines in panels
-        for line in lines
-        for p in line.points
-        if not p.drawn
-    ]
-    if lost:
-        more = f" and {len(lost) - 4} more" if len(lost) > 4 else ""
-        yield f"Not finite, so not drawn: {listed(lost[:4]) if not more else ', '.join(lost[:4])}{more}."
-
-
-def _table(
-    panels: Sequence[tuple[str, Sequence[Line]]], plan: Plan
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Return the numbers of all panels: a row for each place on the horizontal axis, a column for each line."""
-    labels = list(dict.fromkeys(line.label for _, lines in panels for line in lines))
-    titled = any(title for title, _ in panels)
-    rows = []
-    for title, lines in panels:
-        found = {(line.label, p.x): plus_minus(p.y, p.stderr) for line in lines for p in line.points}
-        for at in sorted({at for _, at in found}, reverse=plan.falling):
-            cells = [found.get((label, at), "") for label in labels]
-            rows.append((*([title] if titled else []), number(at), *cells))
-    return (*(["panel"] if titled else []), plan.x, *labels), tuple(rows)

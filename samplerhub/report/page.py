@@ -21,9 +21,10 @@ from samplerhub.registry import Registry
 from samplerhub.report import chart, made_of
 from samplerhub.report.boards import Board, Colours, boards, colours, ordered
 from samplerhub.report.chart import Chart
+from samplerhub.report.drawing import SIDE
 from samplerhub.report.leaderboard import Leaderboard, leaderboard
 from samplerhub.report.path import along_the_path
-from samplerhub.report.pictures import SIDE, Gallery, gallery
+from samplerhub.report.pictures import Gallery, gallery
 from samplerhub.report.quality import against_churn, against_nfe
 from samplerhub.report.words import count, in_words, number
 from samplerhub.sweep import Kept, Store, groups

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from samplerhub.manifest import MetricRecord, PointRecord
 from samplerhub.report.boards import Board, Colours
-from samplerhub.report.chart import Chart, Line, Plan, Point, chart, spread
+from samplerhub.report.chart import Chart, chart, spread
+from samplerhub.report.plan import Line, Plan, Point
 from samplerhub.report.words import in_words, listed
 from samplerhub.sweep import Group
 

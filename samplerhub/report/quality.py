@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pydantic import JsonValue
 
 from samplerhub.report.boards import SPENT, Board, Colours, is_churn
-from samplerhub.report.chart import Chart, Line, Plan, Point, chart
+from samplerhub.report.chart import Chart, chart
+from samplerhub.report.plan import Line, Plan, Point
 from samplerhub.report.words import in_words
 from samplerhub.sweep import Group
 
