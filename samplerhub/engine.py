@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, runtime_checkable
@@ -39,3 +41,16 @@ class Engine(Protocol):
             jobs: What it is called with; small, and can be pickled.
         """
         ...
+
+
+def portable(error: Exception) -> Exception:
+    """Return an error that can be told in another process, with its traceback as a note."""
+    error.add_note("".join(traceback.format_exception(error)))
+    error.__cause__ = error.__context__ = error.__traceback__ = None
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # it has arguments of its own
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+        told.__notes__ = error.__notes__
+        return told
+    return error

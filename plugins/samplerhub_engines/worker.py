@@ -6,13 +6,13 @@ import os
 import pickle
 import signal
 import threading
-import traceback
 from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar
 
 from samplerhub import Outcome
+from samplerhub.engine import portable
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -72,19 +72,8 @@ def _serve(connection: Connection, pickled: bytes, threads: int) -> None:
             task = task or pickle.loads(pickled)
             ended = pickle.dumps((task(job), None))
         except Exception as error:
-            ended = _told(error)
+            ended = pickle.dumps((None, portable(error)))
         connection.send_bytes(ended)
-
-
-def _told(error: Exception) -> bytes:
-    """Return an error that can be told elsewhere, with its traceback as a note."""
-    error.add_note("".join(traceback.format_exception(error)))
-    error.__cause__ = error.__context__ = error.__traceback__ = None
-    try:
-        pickle.loads(told := pickle.dumps((None, error)))
-    except Exception:  # it has arguments of its own
-        return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
-    return told
 
 
 def _end_with_parent() -> None:
