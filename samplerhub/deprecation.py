@@ -81,5 +81,5 @@ def renewed(component: type[BaseModel], data: Mapping[str, Any]) -> dict[str, An
 def tell_field(component: type[BaseModel], mark: Formerly, name: str) -> None:
     """Warn that a field was called by its old name."""
     package = component.__module__.partition(".")[0]
-    distribution = next(iter(metadata.packages_distributions().get(package, [])), package)
+    distribution = next(iter(metadata.packages_distributions().get(package, [])), "version")
     tell(f"field of {component.__name__}", mark.name, name, f"{distribution} {mark.until}", stacklevel=5)

@@ -6,7 +6,8 @@ In README.md and docs/*.md, in the order of a page, in an empty folder of the pa
   what it prints
 * in a ``console`` block each line ``$ samplerhub ...`` is run and must exit with 0, or with the number below a line
   ``$ echo $?``; the lines under a command, if any, are what it prints
-* a block after ``<!-- file: NAME -->`` is written to that file instead; a ``pyproject.toml`` installs the folder
+* a block after ``<!-- file: NAME -->`` is written to that file instead, before anything is run; a ``pyproject.toml``
+  installs the folder
 * a block after ``<!-- not executed: REASON -->`` is left alone
 
 In shown output ``...`` stands for anything.
@@ -25,6 +26,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import invalidate_caches
 from pathlib import Path
 
 import pytest
@@ -110,9 +112,7 @@ class Folder:
         self.namespace: dict[str, object] = {"__name__": "__main__"}
 
     def run(self, block: Block) -> None:
-        if block.file is not None:
-            self.write(block.file, block.text)
-        elif block.skipped:
+        if block.file is not None or block.skipped:
             return
         elif block.language == "python":
             self.python(block)
@@ -124,6 +124,7 @@ class Folder:
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
+        invalidate_caches()
         if file.name == "pyproject.toml":
             self.install(tomllib.loads(text)["project"])
 
@@ -166,7 +167,8 @@ class Folder:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page_is_true(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    for place in (tmp_path / "src", tmp_path):  # a package of the page's own, and the metadata of its installation
+        monkeypatch.syspath_prepend(str(place))
     for name, value in {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}.items():
         monkeypatch.setenv(name, value)
     for name in ("SAMPLERHUB_PLUGINS", "SAMPLERHUB_STRICT", "FORCE_COLOR"):
@@ -174,7 +176,11 @@ def test_page_is_true(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     modules = set(sys.modules)
     folder = Folder(tmp_path, str(page.relative_to(ROOT)))
     try:
-        for block in blocks_of(page.read_text()):
+        blocks = list(blocks_of(page.read_text()))
+        for block in blocks:
+            if block.file is not None:
+                folder.write(block.file, block.text)
+        for block in blocks:
             folder.run(block)
     finally:
         for name in set(sys.modules) - modules:

@@ -7,10 +7,11 @@ shows. By default everything is asked in one process, with ``-m slow`` by the co
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
-from wheels import THIRD_PARTY, checked, copied, environment_of, wheel_of
+from wheels import ROOT, THIRD_PARTY, checked, copied, environment_of, wheel_of
 
 from samplerhub.plugin import ROLES
 
@@ -65,6 +66,17 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_has_a_component_of_each_role() -> None:
     assert list(NAMES) == list(ROLES)
+
+
+def test_the_page_shows_its_files_as_they_are() -> None:
+    """If this fails, copy the file into docs/write-a-plugin.md, below the line that names it."""
+    page = (ROOT / "docs" / "write-a-plugin.md").read_text()
+    shown = dict(re.findall(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", page, re.M | re.S))
+    files = {*THIRD_PARTY.glob("src/*/*.py"), *THIRD_PARTY.glob("tests/*.py"), THIRD_PARTY / "pyproject.toml"}
+    assert shown.keys() == {str(file.relative_to(THIRD_PARTY)) for file in files}
+    for name, text in shown.items():
+        assert text == (THIRD_PARTY / name).read_text(), f"{name} is not what the page shows"
+        assert f"`{name}`:\n\n<!-- file: {name} -->" in page, f"nothing on the page says that it shows {name}"
 
 
 def test_it_is_found_used_and_checked(python: Path, tmp_path: Path) -> None:
