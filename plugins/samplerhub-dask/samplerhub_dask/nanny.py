@@ -8,7 +8,7 @@ from typing import Any
 from distributed import Nanny, Worker
 
 
-class Keeper(Nanny):
+class Keeper(Nanny):  # type: ignore[misc]
     """A nanny that remembers how its workers ended, by their addresses."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:

@@ -42,7 +42,8 @@ def outcomes(cluster: Cluster, served: Served, jobs: Iterable[Any]) -> Iterator[
                 continue
             job, again = doing.pop(ended.worker)
             if ended.value is not None:
-                yield Outcome(job, *pickle.loads(ended.value), again)
+                value, error = pickle.loads(ended.value)
+                yield Outcome(job, value, error, again)
             elif ended.error is not None:
                 yield Outcome(job, None, ended.error, again)
             elif again < ONCE_MORE:

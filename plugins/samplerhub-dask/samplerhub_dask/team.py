@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import warnings
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from operator import call, methodcaller
 from queue import Empty, SimpleQueue
@@ -120,7 +121,7 @@ class Team:
         address = next((address for address, worker in self._known.items() if worker.doing is future), None)
         if address is None or isinstance(error, KilledWorker):  # that the worker is lost is heard on its own
             return None
-        if isinstance(error, asyncio.CancelledError):
+        if isinstance(error, (asyncio.CancelledError, CancelledError)):
             self._look()
             error = RuntimeError(f"{self.name} has cancelled what {address} was doing")
         worker = self._known[address]
@@ -154,8 +155,8 @@ class Team:
     def _cannot(self, unfit: list[str]) -> str:
         why = " and ".join(sorted({self._known[address].why for address in unfit}))
         return (
-            f"workers of {self.name} cannot load what they should do ({why}): {', '.join(sorted(unfit))}; install there "
-            "what is installed here: samplerhub, samplerhub-dask and the plugins that are used"
+            f"workers of {self.name} cannot load what they should do ({why}): {', '.join(sorted(unfit))}; install "
+            "there what is installed here: samplerhub, samplerhub-dask and the plugins that are used"
         )
 
     def _look(self) -> None:

@@ -21,11 +21,11 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from samplerhub_dask.engine import DaskEngine
 
 from samplerhub import Experiment, Outcome
 from samplerhub.errors import InvalidSetting, Mismatch, WorkerLost
 from samplerhub.testing import check_engine
-from samplerhub_dask.engine import DaskEngine
 from samplerhub_engines.serial import SerialEngine
 from samplerhub_grids.edm import EDMGrid
 from samplerhub_models.exact import Exact
@@ -248,7 +248,7 @@ def test_a_running_scheduler_and_its_workers_are_used_and_left_running(tmp_path:
         assert torch.equal(experiment().run(engine=engine).samples, plain.samples)
         outcomes = list(engine.map(partial(work, tmp_path), [("threads", n) for n in range(8)]))
         assert {outcome.value for outcome in outcomes} == {1, 3}  # a job at a time, with the threads of the worker
-        assert {*sum((begun(tmp_path, n) for n in range(8)), [])} == {first.pid, second.pid}
+        assert {pid for n in range(8) for pid in begun(tmp_path, n)} == {first.pid, second.pid}
         fixed = DaskEngine(address=address, threads=2).map(partial(work, tmp_path), [("threads", n) for n in range(4)])
         assert {outcome.value for outcome in fixed} == {2}
         assert not [one for one in (started, first, second) if one.poll() is not None]
@@ -350,8 +350,9 @@ def test_no_scheduler_is_one_message_and_soon() -> None:
 
 def test_something_else_at_the_address_is_one_message() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
+        engine = DaskEngine(address=f"tcp://127.0.0.1:{other.getsockname()[1]}")
         with pytest.raises(InvalidSetting, match=r"no dask scheduler can be reached there \(timed out\)"):
-            next(DaskEngine(address=f"tcp://127.0.0.1:{other.getsockname()[1]}").map(abs, [1]))
+            next(engine.map(abs, [1]))
 
 
 def bare(folder: Path) -> Path:
@@ -374,8 +375,8 @@ def test_workers_without_samplerhub_are_one_message(tmp_path: Path) -> None:
             list(DaskEngine(address=address).map(partial(work, tmp_path), [("fine", 1)]))
         assert str(caught.value).count("No module named") == 1
         stack.enter_context(worker(address))
+        time.sleep(4)
         with pytest.warns(UserWarning, match="they are not used"):
-            time.sleep(4)
             outcomes = list(DaskEngine(address=address).map(partial(work, tmp_path), [("fine", n) for n in range(4)]))
     assert sorted(outcome.value for outcome in outcomes) == [0, 1, 4, 9]
 
