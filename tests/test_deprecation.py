@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
-from distributions import command, entries, write_distribution
+from distributions import entries, write_distribution
 from packaging.version import Version
 from pydantic import BaseModel
 
 import samplerhub
 from samplerhub import deprecation
+from samplerhub.cli import main
 from samplerhub.deprecation import OldName, formerly
 from samplerhub.plugin import ROLES
 from samplerhub.registry import OWN, Registry
@@ -42,6 +43,7 @@ class Root(Component):
 ENTRY = "'grid', 'acme-power', 'acme_parts:Root', 'Uniform in a power of time.', deprecated=(('acme-root', '2.0'),)"
 NAME = "warning: grid 'acme-root' is now 'acme-power'; the old name goes away in acme 2.0"
 FIELD = "warning: field of Root 'root' is now 'power'; the old name goes away in acme 2.0"
+Command = Callable[..., tuple[str, list[str]]]
 RUN = ("run", "--target", "gaussian", "-n", "20", "--steps", "3", "--quiet")
 
 
@@ -58,6 +60,19 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("acme_parts", None)
 
 
+@pytest.fixture
+def command(acme: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command that must succeed, and return what it prints on stdout and the lines on stderr."""
+
+    def run(*arguments: str | Path) -> tuple[str, list[str]]:
+        code = main([*map(str, arguments)])
+        printed = capsys.readouterr()
+        assert code == 0, printed.err
+        return printed.out, printed.err.splitlines()
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -70,37 +85,34 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ids=" ".join,
 )
 def test_a_command_takes_old_names_and_says_the_new_ones(
-    arguments: list[str], said: list[str], acme: Path, tmp_path: Path
+    arguments: list[str], said: list[str], command: Command, tmp_path: Path
 ) -> None:
-    done = command(acme, *RUN, *arguments, "--json", "--out", str(tmp_path / "made"))
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines() == said
-    grid = json.loads(done.stdout)["manifest"]["components"]["grid"]
+    printed, told = command(*RUN, *arguments, "--json", "--out", tmp_path / "made")
+    assert told == said
+    grid = json.loads(printed)["manifest"]["components"]["grid"]
     assert (grid["name"], set(grid["fields"])) == ("acme-power", {"power"})
     assert grid["fields"]["power"] == (3.0 if "3" in arguments else 2.0)
 
 
-def test_files_with_old_names_are_read(acme: Path, tmp_path: Path) -> None:
+def test_files_with_old_names_are_read(command: Command, tmp_path: Path) -> None:
     """An experiment file, and the manifest of a run that was made before; what is given goes over what they say."""
     file = tmp_path / "old.toml"
     file.write_text('target = "gaussian"\ngrid = { name = "acme-root", root = 3.0 }\nsteps = 3\nsamples = 20\n')
-    first = command(acme, "run", str(file), "--quiet", "--out", str(tmp_path / "first"))
-    assert (first.returncode, set(first.stderr.splitlines())) == (0, {NAME, FIELD}), first.stderr
+    _, told = command("run", file, "--quiet", "--out", tmp_path / "first")
+    assert told == [NAME, FIELD]
 
     manifest = json.loads((tmp_path / "first" / "manifest.json").read_text())
     assert manifest["components"]["grid"]["fields"] == {"power": 3.0}
     manifest["components"]["grid"] |= {"name": "acme-root", "fields": {"root": 3.0}}
     old = tmp_path / "old.json"
     old.write_text(json.dumps(manifest))
-    again = command(acme, "run", "--from", str(old), "--quiet", "--out", str(tmp_path / "again"))
-    assert again.returncode == 0, again.stderr
-    assert {NAME, FIELD} <= set(again.stderr.splitlines())
+    _, told = command("run", "--from", old, "--quiet", "--out", tmp_path / "again")
+    assert {NAME, FIELD} <= {*told}
     one, two = ((tmp_path / name / "samples.safetensors").read_bytes() for name in ("first", "again"))
     assert one == two
 
-    over = command(acme, "run", "--from", str(old), "--power", "1", "--json", "--out", str(tmp_path / "over"))
-    assert over.returncode == 0, over.stderr
-    assert json.loads(over.stdout)["manifest"]["components"]["grid"]["fields"] == {"power": 1.0}
+    printed, _ = command("run", "--from", old, "--power", "1", "--json", "--out", tmp_path / "over")
+    assert json.loads(printed)["manifest"]["components"]["grid"]["fields"] == {"power": 1.0}
 
 
 def test_from_python_they_work_with_a_warning(acme: Path) -> None:
@@ -116,9 +128,9 @@ def test_from_python_they_work_with_a_warning(acme: Path) -> None:
         component.model_validate({"root": -1.0})
 
 
-def test_an_old_name_is_not_offered_and_gives_way(acme: Path) -> None:
+def test_an_old_name_is_not_offered_and_gives_way(acme: Path, command: Command) -> None:
     """It is neither listed nor suggested, and a component that has the name now is the one that is meant."""
-    listed = json.loads(command(acme, "list", "grid", "--json").stdout)
+    listed = json.loads(command("list", "grid", "--json")[0])
     assert "acme-root" not in {name for one in listed for name in (one["name"], *one["aliases"])}
     write_distribution(acme, "new", entries("'grid', 'acme-root', 'acme_parts:Root', 'Uniform in a power of time.'"))
     with warnings.catch_warnings():
