@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -93,7 +94,13 @@ def local(workers: int | None, memory: str | None, dashboard: int | None) -> Ite
 
 
 def _end(keepers: list[Keeper], worker: str) -> str:
-    return next((keeper.ends[worker] for keeper in keepers if worker in keeper.ends), f"{worker} stopped answering")
+    """Return how a worker process ended; the scheduler may know that it did before its keeper knows how."""
+    for _ in range(40):
+        for keeper in keepers:
+            if worker in keeper.ends:
+                return keeper.ends[worker]
+        time.sleep(0.05)
+    return f"{worker} stopped answering"
 
 
 def _kill(keeper: Keeper) -> None:
