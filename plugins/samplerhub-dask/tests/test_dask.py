@@ -333,7 +333,7 @@ def test_a_scheduler_that_is_lost_ends_it_with_a_message(tmp_path: Path) -> None
         assert time.monotonic() - killed[0] < 5
 
 
-def test_no_scheduler_is_one_message_and_soon() -> None:
+def test_no_scheduler_is_one_message_and_soon(tmp_path: Path) -> None:
     with socket.socket() as bound:  # bound, and nobody listens
         bound.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{bound.getsockname()[1]}"
@@ -342,6 +342,7 @@ def test_no_scheduler_is_one_message_and_soon() -> None:
             next(DaskEngine(address=address).map(abs, [1]))
         assert time.monotonic() - before < 2
     command = ["-m", "samplerhub", "run", "-n", "10", "--engine", "dask", "--engine.address", address]
+    command += ["--out", str(tmp_path / "out")]
     ended = subprocess.run([sys.executable, *command], env=ENVIRONMENT, capture_output=True, timeout=60)
     assert ended.returncode == 2
     assert ended.stderr.decode().count("\n") == 1
