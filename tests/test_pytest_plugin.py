@@ -108,7 +108,7 @@ def test_one_test_for_each_component_of_ones_own(project: Path) -> None:
         ),
         (["--samplerhub-distribution", "*", "--samplerhub-name", "[su]*rm"], {"grid-uniform", "target-uniform"}),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(sorted(value)),
 )
 def test_options_choose(project: Path, arguments: list[str], collected: set[str]) -> None:
     code, said = session(project, "--collect-only", *arguments)
