@@ -434,7 +434,9 @@ FAULTS: list[tuple[str, object, set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("role", "wrong", "caught"), FAULTS, ids=lambda v: "+".join(sorted(v)) if isinstance(v, set) else "")
+@pytest.mark.parametrize(
+    ("role", "wrong", "caught"), FAULTS, ids=lambda v: "+".join(sorted(v)) if isinstance(v, set) else ""
+)
 def test_a_planted_fault_is_caught_by_the_check_that_names_it(role: str, wrong: object, caught: set[str]) -> None:
     assert failures(role, wrong) == caught
 
