@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from samplerhub.cli.asking import Asked, values
 from samplerhub.cli.options import scan, tidy
-from samplerhub.cli.planning import Plan, asked, plan, values
+from samplerhub.cli.planning import Plan, plan
 from samplerhub.errors import InvalidSetting, SamplerhubError, UnusableFile
 from samplerhub.registry import Registry
 
@@ -17,7 +18,7 @@ REGISTRY = Registry.discover()
 
 
 def planned(line: str) -> Plan:
-    return plan(asked(scan(tidy(shlex.split(f"--target gaussian {line}")))), REGISTRY)
+    return plan(Asked.read(scan(tidy(shlex.split(f"--target gaussian {line}")))), REGISTRY)
 
 
 def axes(line: str) -> list[dict[str, Any]]:
@@ -105,9 +106,38 @@ def test_seeds_begin_where_they_are_told() -> None:
     assert [one["seed"] for one in axes("--seed 4,7 --steps 2")] == [4, 7]
 
 
+def test_the_command_line_goes_over_the_file_whatever_the_spelling(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text('nfe = [4, 6]\n[sampler]\nname = "deis"\nchurn = [0, 0.3]\n')
+    assert [one["churn"] for one in axes(f"{shlex.quote(str(file))} --nfe 6 --churn 0.7,0.9")] == [0.7, 0.9]
+    assert [one["steps"] for one in axes(f"{shlex.quote(str(file))} --churn 0 --steps 3,5")] == [3, 5]
+
+
+def test_components_inside_components_are_chosen_like_any_other() -> None:
+    for bases in ("exact,gaussian", "gaussian,exact"):
+        found = planned(f"--model perturbed --model.base {bases} --model.base.factor 1,2 --steps 3").cells
+        chosen = [cell.config.components["model"].parts["base"] for cell in found]
+        assert sorted((part.name, part.fields.get("factor")) for part in chosen) == [
+            ("exact", None),
+            ("gaussian", 1.0),
+            ("gaussian", 2.0),
+        ]
+
+
+def test_a_boolean_without_a_value_is_true() -> None:
+    (cell,) = planned("--metric fd --features pca --features.whiten --steps 3").cells
+    assert cell.config.components["features"].fields["whiten"] is True
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("--sampler deis --churn 0 --sampler.churn 0.5", "--churn and --sampler.churn are the same option"),
+        ("--sampler deis --order 1,2 --deis.order 3", "--order and --deis.order are the same option"),
+        ("--steps 3 --nfe 4", "say the same thing in two ways"),
+        ("--seed 3,10 --seeds 2", "counts from one --seed on"),
+        ("--sampler deis --churn linspace:0:inf:3", "the ends are finite"),
+        ("--sampler deis --churn", "--churn needs a value"),
         ("--sampler hevn", "did you mean 'heun'"),
         ("--sampler deis --ordr 2", "did you mean '--order'"),
         ("--sampler heun,euler --order 2", "no option --order"),

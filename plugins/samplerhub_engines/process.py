@@ -32,7 +32,8 @@ class ProcessEngine(Component):
     workers: int | None = Field(None, ge=1, le=1024)
     """Processes at a time; by default as many as there are cores."""
     threads: int | None = Field(None, ge=1, le=1024)
-    """Threads of torch in each; by default the cores divided by the processes."""
+    """Threads of torch in each; by default the cores divided by the processes. The blocks of one run take as many as
+    they would without an engine, because bits depend on it."""
 
     def map(self, task: Callable[[J], R], jobs: Iterable[J]) -> Iterator[Outcome[J, R]]:
         """Yield the outcome of each job when it ends; see `samplerhub.Engine`."""

@@ -15,10 +15,11 @@ from typing import Annotated, Any
 
 import typer
 
+from samplerhub.cli.asking import Asked, values
 from samplerhub.cli.command import extended, field_parameters, role_parameter
 from samplerhub.cli.engines import engine_of
 from samplerhub.cli.options import FieldOptions, Scan, scan
-from samplerhub.cli.planning import Plan, Texts, asked, plan, values
+from samplerhub.cli.planning import Plan, plan
 from samplerhub.cli.selection import select_for_run
 from samplerhub.cli.settings import RUN, Json, Quiet
 from samplerhub.config import RUN_ROLES
@@ -46,12 +47,13 @@ def sweep_command(arguments: Sequence[str], registry: Registry) -> Callable[...,
         **options: Any,
     ) -> None:
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
-            texts = asked(given)
-            engine = _engine(texts, registry)
-            named = texts.pop("--out", None)
-            digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:8]
-            folder = Path(named[-1]) if named else Path("runs") / f"sweep-{digest}"
-            planned = plan(texts, registry)
+            asked = Asked.read(given)
+            engine = _engine(asked, registry)
+            named = asked.take("--out")
+            said = json.dumps([asked.file, asked.line], sort_keys=True)
+            digest = hashlib.sha256(said.encode()).hexdigest()[:8]
+            folder = Path(named or f"runs/sweep-{digest}")
+            planned = plan(asked, registry)
             show = _Show(folder, as_json, quiet)
             show.skipped(planned.skipped)
             if dry_run:
@@ -125,7 +127,7 @@ class _Show:
             render.columns(header, rows)
             left = [time for time, done in zip(times, finished) if not done]
             known = sum(time for time in left if time is not None)
-            more = f", and {left.count(None)} adaptive runs" if None in left else ""
+            more = f", and {_count(left.count(None), 'run')} of unknown length" if None in left else ""
             render.lines(
                 ["", f"{_count(len(left), 'run')}, about {known:.2g} s of sampling{more}; metrics come on top"]
             )
@@ -203,11 +205,12 @@ def varying(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return several or names
 
 
-def _engine(texts: Texts, registry: Registry) -> Engine:
-    """Return the engine, and take its options from the texts."""
-    default = ("--engine", registry.spelled(registry.default("engine")))
-    own = [option for option in texts if option == "--engine" or option.startswith("--engine.")]
-    given = Scan((default, *((option, texts.pop(option)[-1]) for option in own)), (), False)
+def _engine(asked: Asked, registry: Registry) -> Engine:
+    """Return the engine, whose options are taken out of what is asked for."""
+    name = asked.take("--engine") or registry.spelled(registry.default("engine"))
+    own = [option for option in asked.options if option.startswith("--engine.")]
+    asked.check_values(own)
+    given = Scan((("--engine", name), *((option, asked.take(option)) for option in own)), (), False)
     engine = engine_of(given, registry)
     assert engine is not None
     return engine
