@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from samplerhub.errors import InvalidSetting
 
@@ -14,6 +15,8 @@ REFERENCE = re.compile(r"(?P<title>.+) \((?P<authors>[^()]+), (?P<year>\d{4})\),
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5}(?:v\d+)?|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
 DOI = re.compile(r"doi:(10\.\d{4,9}/\S+)")
 URL = re.compile(r"(?:https?://)?([\w-]+(?:\.[\w-]+)+/\S+)")
+SEPARATOR = re.compile(r",? (?:and|et|&) |, ")
+"""Stands between two authors; before the last there may be a comma as well."""
 VOLUME = re.compile(r"(?P<journal>.+?) (?P<volume>\d+)")
 PAGES = re.compile(r"(\d+)(?:-(\d+))?")
 ARTICLES = ("a", "an", "the", "on")
@@ -40,16 +43,25 @@ class Reference:
 
     @property
     def key(self) -> str:
-        """The citation key, surname-year-firstword: it depends on the work alone."""
-        words = [_folded(word) for word in self.title.split()]
-        first = next(word for word in words if word and word not in ARTICLES)
-        return f"{_folded(self.authors[0])}-{self.year}-{first}"
+        """The citation key, surname-year-firstword: it depends on the work alone, and is of ASCII letters and digits.
+
+        A surname of other letters is left out; where the title has no such word, the work's number stands for it.
+        """
+        words = (_folded(word) for word in self.title.split())
+        first = next((word for word in words if word and word not in ARTICLES), "") or self.number
+        return "-".join(part for part in (_folded(self.authors[0]), str(self.year), first) if part)
+
+    @property
+    def number(self) -> str:
+        """What tells the work from all others, in ASCII letters and digits."""
+        return _folded(self.identity) if self.identity.isascii() else sha256(self.identity.encode()).hexdigest()[:8]
 
     @property
     def identity(self) -> str:
         """What two mentions of the same work have in common."""
         number = self.arxiv.partition("v")[0] if self.arxiv[:1].isdigit() else self.arxiv
-        return number or self.doi.lower() or self.url or f"{_folded(self.title)}-{self.year}"
+        title = _folded(self.title) if self.title.isascii() else self.title.lower()
+        return number or self.doi.lower() or self.url or f"{title}-{self.year}"
 
     def bibtex(self, key: str = "") -> str:
         """Return the entry."""
@@ -116,7 +128,7 @@ def reference(text: str) -> Reference:
         title=match["title"],
         authors=tuple(
             "others" if name == "al." else name
-            for name in re.split(r", | and | et ", match["authors"].replace(", et al.", " et al."))
+            for name in SEPARATOR.split(match["authors"].replace(", et al.", " et al."))
         ),
         year=int(match["year"]),
         venue=", ".join(venue[:1]),
@@ -152,7 +164,7 @@ def bibliography(mentions: Iterable[tuple[str, Reference]]) -> list[Cited]:
     keys = [cited.reference.key for cited in works.values()]
     for cited in works.values():
         key = cited.reference.key
-        cited.key = key if keys.count(key) == 1 else f"{key}-{_folded(cited.reference.identity)}"
+        cited.key = key if keys.count(key) == 1 else f"{key}-{cited.reference.number}"
     return list(works.values())
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,44 @@ def test_every_reference_of_a_component_is_a_complete_entry(role: str, name: str
         assert entry.fields["year"] == str(work.year)
         assert {"eprint", "doi", "url", "journal", "howpublished"} & set(entry.fields)
         assert "howpublished" in entry.fields or {"journal", "volume"} <= set(entry.fields)
+
+
+def sections() -> Iterator[tuple[str, str]]:
+    """Yield each reference in the docstrings of all plugins here, components' or not, installed or not."""
+    for file in sorted((ROOT / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                _, _, section = (ast.get_docstring(node) or "").partition("\nReferences:\n")
+                for text in items(section):
+                    yield str(file.relative_to(ROOT / "plugins")), text
+
+
+def test_every_reference_of_the_plugins_here_can_be_read_and_they_agree() -> None:
+    """Also of those that need a library which is not installed."""
+    works: dict[str, set[tuple[object, ...]]] = {}
+    folders = set()
+    for file, text in sections():
+        work = reference(text)
+        works.setdefault(work.identity, set()).add((work.title, work.authors, work.year))
+        folders.add(file.partition("/")[0])
+    assert {"samplerhub_samplers", "samplerhub-peers"} <= folders
+    assert {identity: said for identity, said in works.items() if len(said) > 1} == {}
+
+
+WHOLE = {
+    "2206.00927": "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps",
+    "2211.01095": "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models",
+    "1706.08500": "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium",
+    "10.1080/03610918908812806": (
+        "A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian Smoothing Splines"
+    ),
+    "10.1007/978-3-540-78862-1": "Solving Ordinary Differential Equations I: Nonstiff Problems",
+}
+
+
+def test_long_titles_are_whole() -> None:
+    titles = {work.identity: work.title for _, text in sections() for work in [reference(text)]}
+    assert {identity: titles[identity] for identity in WHOLE} == WHOLE
 
 
 def test_an_independent_parser_reads_back_what_was_written() -> None:
@@ -114,6 +154,50 @@ def test_two_works_with_one_key_are_told_apart() -> None:
         "doe-2020-fast-200100001",
         "doe-2020-fast-200100002",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("扩散模型 (田中, 2020), arXiv:2001.00001", "2020-200100001"),
+        ("扩散模型 (Doe, 2020), doi:10.1000/xyz.1", "doe-2020-101000xyz1"),
+        ("Fast 扩散模型 (田中, 2020), arXiv:2001.00001", "2020-fast"),
+        ("On the A (Doe, 2020), arXiv:2001.00001v2", "doe-2020-200100001"),
+        ("On the A (Doe, 2020), example.org/a", "doe-2020-httpsexampleorga"),
+    ],
+)
+def test_a_title_without_a_word_for_the_key(text: str, key: str) -> None:
+    work = reference(text)
+    assert work.key == key
+    (entry,) = parsed(work.bibtex()).entries.values()
+    assert LatexNodes2Text().latex_to_text(entry.fields["title"]) == work.title
+
+
+def test_works_in_other_letters_are_told_apart() -> None:
+    """Where they have a venue alone, the title is all that tells them apart."""
+    one, other = (reference(f"{title} (田中, 2020), JMLR 13, 1-9") for title in ("扩散模型", "快速采样"))
+    keys = [cited.key for cited in bibliography([("a", one), ("b", other)])]
+    assert len(set(keys)) == 2
+    assert all(re.fullmatch(r"2020-[0-9a-f]{8}", key) for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("authors", "names"),
+    [
+        ("Sabour, Fidler and Kreis", ("Sabour", "Fidler", "Kreis")),
+        ("Sabour, Fidler, and Kreis", ("Sabour", "Fidler", "Kreis")),
+        ("Liu & Rubin", ("Liu", "Rubin")),
+        ("Liu and Rubin", ("Liu", "Rubin")),
+        ("Lin et al.", ("Lin", "others")),
+        ("Lin, Liu, et al.", ("Lin", "Liu", "others")),
+        ("van den Band, Anders", ("van den Band", "Anders")),
+    ],
+)
+def test_authors(authors: str, names: tuple[str, ...]) -> None:
+    work = reference(f"Fast Samplers ({authors}, 2020), arXiv:2001.00001")
+    assert work.authors == names
+    (entry,) = parsed(work.bibtex()).entries.values()
+    assert len(entry.persons["author"]) == len(names)
 
 
 def test_the_same_work_is_merged() -> None:

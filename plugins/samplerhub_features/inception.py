@@ -98,7 +98,8 @@ class Inception(Component):
 
     References:
         Rethinking the Inception Architecture for Computer Vision (Szegedy et al., 2016), arXiv:1512.00567
-        GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), arXiv:1706.08500
+        GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium (Heusel et al., 2017),
+            arXiv:1706.08500
     """
 
     weights: Path | None = None

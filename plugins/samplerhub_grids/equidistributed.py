@@ -39,7 +39,8 @@ class Equidistributed(Component):
         Evaluating the design space of diffusion-based generative models (Wang et al., 2024), arXiv:2406.12839
         A Concavity Property for the Reciprocal of Fisher Information and Its Consequences on Costa's EPI (Toscani,
             2014), arXiv:1410.2722
-        A Stochastic Estimator of the Trace of the Influence Matrix (Hutchinson, 1989), doi:10.1080/03610918908812806
+        A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian Smoothing Splines (Hutchinson, 1989),
+            doi:10.1080/03610918908812806
     """
 
     levels: int = Field(49, ge=2)

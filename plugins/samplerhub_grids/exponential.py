@@ -16,7 +16,8 @@ class Exponential(SpacedGrid):
     name of this grid. On `ve` and `edm` it is the VE column of EDM's Table 1.
 
     References:
-        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling (Lu et al., 2022), arXiv:2206.00927
+        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps (Lu et al., 2022),
+            arXiv:2206.00927
     """
 
     def variable(self, rho: Tensor) -> Tensor:

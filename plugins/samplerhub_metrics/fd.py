@@ -46,7 +46,8 @@ class FD(Component):
     no less than what the distance varies by at equal laws, where that vanishes.
 
     References:
-        GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), arXiv:1706.08500
+        GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium (Heusel et al., 2017),
+            arXiv:1706.08500
         Effectively Unbiased FID and Inception Score and where to find them (Chong and Forsyth, 2020), arXiv:1911.07023
         The Jackknife, the Bootstrap and Other Resampling Plans (Efron, 1982), doi:10.1137/1.9781611970319
     """

@@ -19,7 +19,7 @@ class FixedWeighting(nn.Module):
 
     References:
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364
-        Denoising Diffusion Probabilistic Models (Ho et al., 2020), arXiv:2006.11239, eq. 14
+        Denoising Diffusion Probabilistic Models (Ho, Jain and Abbeel, 2020), arXiv:2006.11239, eq. 14
     """
 
     def __init__(self, name: Literal["edm", "inverse-variance", "uniform"], sigma_data: float) -> None:

@@ -21,7 +21,7 @@ class DormandPrince(EmbeddedPair):
 
     References:
         A family of embedded Runge-Kutta formulae (Dormand and Prince, 1980), doi:10.1016/0771-050X(80)90013-3
-        Solving Ordinary Differential Equations I (Hairer, Nørsett and Wanner, 1993), Springer,
+        Solving Ordinary Differential Equations I: Nonstiff Problems (Hairer, Nørsett and Wanner, 1993), Springer,
             doi:10.1007/978-3-540-78862-1, sections II.4 and II.5
     """
 

@@ -29,7 +29,8 @@ class DPMSolver(GridSampler):
     mesh shrinks a last step of order 1 leaves order 2.
 
     References:
-        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling (Lu et al., 2022), arXiv:2206.00927
+        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps (Lu et al., 2022),
+            arXiv:2206.00927
     """  # noqa: E501
 
     order: int = Field(3, ge=1, le=3)

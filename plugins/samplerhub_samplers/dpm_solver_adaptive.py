@@ -25,7 +25,8 @@ class DPMSolverAdaptive(AdaptiveSampler):
         higher = y - rho_s e(h) eps - rho_s/r_2 (e(h)/h - 1) (eps_2 - eps).
 
     References:
-        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling (Lu et al., 2022), arXiv:2206.00927
+        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps (Lu et al., 2022),
+            arXiv:2206.00927
     """
 
     pair: Literal["12", "23"] = "23"

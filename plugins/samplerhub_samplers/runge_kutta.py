@@ -79,7 +79,7 @@ class RK(RungeKutta):
     own time, or the angle atan(rho/sigma_data), in which the flow of Gaussian data stands still.
 
     References:
-        Solving Ordinary Differential Equations I (Hairer, Nørsett and Wanner, 1993), Springer,
+        Solving Ordinary Differential Equations I: Nonstiff Problems (Hairer, Nørsett and Wanner, 1993), Springer,
             doi:10.1007/978-3-540-78862-1, chapter II
         Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv:2206.00364
     """

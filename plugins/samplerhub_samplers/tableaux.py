@@ -24,7 +24,7 @@ class Tableau:
     sum_i b_i Phi_i(tree) = 1/gamma(tree); and those of one order less for the embedded method.
 
     References:
-        Solving Ordinary Differential Equations I (Hairer, Nørsett and Wanner, 1993), Springer,
+        Solving Ordinary Differential Equations I: Nonstiff Problems (Hairer, Nørsett and Wanner, 1993), Springer,
             doi:10.1007/978-3-540-78862-1, sections II.1 and II.2
     """
 

@@ -5,9 +5,9 @@ r"""Constants of the log-Sobolev inequality: of mixtures of two Gaussians, and o
 Everything here is for the law of y = x_0 + rho eps. A larger constant is a weaker inequality; infinity is none at all.
 
 References:
-    Poincare and Log-Sobolev Inequalities for Mixtures (Schlichting, 2019), arXiv:1812.06464
+    Poincaré and Log-Sobolev Inequalities for Mixtures (Schlichting, 2019), arXiv:1812.06464
     Dimension-free log-Sobolev inequalities for mixture distributions (Chen, Chewi and Niles-Weed, 2021),
-    arXiv:2102.11476
+        arXiv:2102.11476
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ from samplerhub_peers.noise import Increments, Noise
 
 import samplerhub as sh
 from samplerhub import testing
+from samplerhub.citation import reference
 from samplerhub.cli import main
+from samplerhub.cli.listing import documentation
 from samplerhub.errors import BrokenPlugin, Mismatch
 from samplerhub.registry import Registry
 from samplerhub_processes.edm import EDM
@@ -289,6 +291,14 @@ def test_the_defaults_are_the_peers(name):
     # tau is a function of the network's time there; infinity is written as none here
     fields = {k: v for k, v in sampler.model_dump().items() if k not in ("tau", "s_tmax")}
     assert fields == {k: defaults[k] for k in fields}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sampler_says_what_it_follows(name):
+    texts = documentation(type(made(name)))[1]
+    assert texts
+    for text in texts:
+        assert reference(text).arxiv or reference(text).doi or reference(text).url
 
 
 def test_every_sampler_is_in_the_report():

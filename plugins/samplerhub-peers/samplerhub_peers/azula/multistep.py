@@ -39,7 +39,8 @@ class ZEAB(Multistep):
     r"""Exponential Adams-Bashforth of the noise in log-SNR, by azula's zEABSampler.
 
     References:
-        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling (Lu et al., 2022), arXiv:2206.00927
+        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps (Lu et al., 2022),
+            arXiv:2206.00927
     """
 
     sampler: ClassVar[str] = "zEABSampler"
@@ -52,7 +53,8 @@ class XEAB(Multistep):
     r"""Exponential Adams-Bashforth of the data in log-SNR, by azula's xEABSampler.
 
     References:
-        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Models (Lu et al., 2022), arXiv:2211.01095
+        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
+            arXiv:2211.01095
     """
 
     sampler: ClassVar[str] = "xEABSampler"
@@ -66,7 +68,7 @@ class REAB(Multistep):
 
     References:
         DPM-Solver-v3: Improved Diffusion ODE Solver with Empirical Model Statistics (Zheng et al., 2023),
-        arXiv:2310.13268
+            arXiv:2310.13268
     """
 
     sampler: ClassVar[str] = "REABSampler"

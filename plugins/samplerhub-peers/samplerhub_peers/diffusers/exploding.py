@@ -91,7 +91,8 @@ class KDPM2(Exploding):
     r"""A midpoint method after DPM-Solver-2 and EDM, by diffusers' KDPM2DiscreteScheduler.
 
     References:
-        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling (Lu et al., 2022), arXiv:2206.00927
+        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps (Lu et al., 2022),
+            arXiv:2206.00927
     """
 
     scheduler: ClassVar[str] = "KDPM2DiscreteScheduler"
@@ -109,7 +110,8 @@ class KDPM2Ancestral(Exploding):
     r"""Ancestral sampling by steps of second order, by diffusers' KDPM2AncestralDiscreteScheduler.
 
     References:
-        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling (Lu et al., 2022), arXiv:2206.00927
+        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps (Lu et al., 2022),
+            arXiv:2206.00927
     """
 
     scheduler: ClassVar[str] = "KDPM2AncestralDiscreteScheduler"
@@ -135,7 +137,8 @@ class DPMSDE(Exploding):
     The noise of the two stages is of one Brownian motion, in the noise level, as diffusers has it.
 
     References:
-        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Models (Lu et al., 2022), arXiv:2211.01095
+        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
+            arXiv:2211.01095
     """
 
     scheduler: ClassVar[str] = "DPMSolverSDEScheduler"
@@ -177,7 +180,8 @@ class EDMDPM(Preconditioned):
     r"""DPM-Solver++ with EDM's preconditioning, by diffusers' EDMDPMSolverMultistepScheduler.
 
     References:
-        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Models (Lu et al., 2022), arXiv:2211.01095
+        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
+            arXiv:2211.01095
     """
 
     scheduler: ClassVar[str] = "EDMDPMSolverMultistepScheduler"

@@ -16,7 +16,8 @@ class DPM(Preserving):
     r"""DPM-Solver and DPM-Solver++, multistep, by diffusers' DPMSolverMultistepScheduler.
 
     References:
-        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Models (Lu et al., 2022), arXiv:2211.01095
+        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
+            arXiv:2211.01095
     """
 
     scheduler: ClassVar[str] = "DPMSolverMultistepScheduler"
@@ -59,7 +60,8 @@ class DPMSingle(Preserving):
     A step of order k is k steps of the grid, of orders 1 to k; it is the last that has order k.
 
     References:
-        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling (Lu et al., 2022), arXiv:2206.00927
+        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps (Lu et al., 2022),
+            arXiv:2206.00927
     """
 
     scheduler: ClassVar[str] = "DPMSolverSinglestepScheduler"
@@ -119,7 +121,7 @@ class UniPC(Preserving):
 
     References:
         UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models (Zhao et al., 2023),
-        arXiv:2302.04867
+            arXiv:2302.04867
     """
 
     scheduler: ClassVar[str] = "UniPCMultistepScheduler"

@@ -51,7 +51,8 @@ class DPMPP2M(Multistep):
     r"""DPM-Solver++(2M), by k-diffusion's sample_dpmpp_2m.
 
     References:
-        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Models (Lu et al., 2022), arXiv:2211.01095
+        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
+            arXiv:2211.01095
     """
 
     function: ClassVar[str] = "sample_dpmpp_2m"
@@ -62,7 +63,8 @@ class DPMPP2MSDE(Stochastic):
     r"""SDE-DPM-Solver++(2M), by k-diffusion's sample_dpmpp_2m_sde.
 
     References:
-        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Models (Lu et al., 2022), arXiv:2211.01095
+        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
+            arXiv:2211.01095
     """
 
     function: ClassVar[str] = "sample_dpmpp_2m_sde"
@@ -80,7 +82,8 @@ class DPMPP3MSDE(Stochastic):
     r"""SDE-DPM-Solver++(3M), by k-diffusion's sample_dpmpp_3m_sde.
 
     References:
-        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Models (Lu et al., 2022), arXiv:2211.01095
+        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
+            arXiv:2211.01095
     """
 
     function: ClassVar[str] = "sample_dpmpp_3m_sde"

@@ -86,7 +86,8 @@ class DPM2(Churned):
     r"""A midpoint method after DPM-Solver-2 and EDM, by k-diffusion's sample_dpm_2.
 
     References:
-        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling (Lu et al., 2022), arXiv:2206.00927
+        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps (Lu et al., 2022),
+            arXiv:2206.00927
     """
 
     function: ClassVar[str] = "sample_dpm_2"
@@ -109,7 +110,8 @@ class DPM2Ancestral(Ancestral):
     r"""Ancestral sampling by steps of second order, by k-diffusion's sample_dpm_2_ancestral.
 
     References:
-        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling (Lu et al., 2022), arXiv:2206.00927
+        DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps (Lu et al., 2022),
+            arXiv:2206.00927
     """
 
     function: ClassVar[str] = "sample_dpm_2_ancestral"
@@ -121,7 +123,8 @@ class DPMPP2SAncestral(Ancestral):
     r"""Ancestral sampling by DPM-Solver++(2S), by k-diffusion's sample_dpmpp_2s_ancestral.
 
     References:
-        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Models (Lu et al., 2022), arXiv:2211.01095
+        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
+            arXiv:2211.01095
     """
 
     function: ClassVar[str] = "sample_dpmpp_2s_ancestral"
@@ -135,7 +138,8 @@ class DPMPPSDE(Ancestral):
     The noise of the two stages is of one Brownian motion, in the noise level, as k-diffusion has it.
 
     References:
-        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Models (Lu et al., 2022), arXiv:2211.01095
+        DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models (Lu et al., 2022),
+            arXiv:2211.01095
     """
 
     function: ClassVar[str] = "sample_dpmpp_sde"
