@@ -310,6 +310,58 @@ def test_a_folder_and_its_manifest_are_the_same_run(run: Path, capsys: pytest.Ca
     assert "gretton-2012-kernel" in data.entries
 
 
+SWEEP = "sweep --target mixture --sampler ddim,deis --grid edm,exponential --steps 2 -n 16 --metric mmd --quiet"
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A sweep of four runs."""
+    monkeypatch.setenv("SAMPLERHUB_PLUGINS", "samplerhub")
+    folder = tmp_path / "a sweep"
+    assert main([*SWEEP.split(), "--out", str(folder)]) == 0
+    capsys.readouterr()
+    return folder
+
+
+def test_a_sweep_cites_what_any_of_its_runs_used(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [file.parent for file in sorted(sweep.glob("*/manifest.json"))]
+    assert len(runs) == 4
+    single = [json.loads(output(capsys, "cite", run, "--json")) for run in runs]
+    together = json.loads(output(capsys, "cite", sweep, "--json"))
+    users = [{user for entry in facts["entries"] for user in entry["components"]} for facts in (*single, together)]
+    assert {"sampler ddim", "sampler deis", "grid edm", "grid exponential"} <= users[-1]
+    assert users[-1] == set.union(*users[:-1])
+    assert all(users[-1] > one for one in users[:-1])
+    keys = [entry["key"] for entry in together["entries"]]
+    assert len(keys) == len(set(keys))
+    assert set(keys) == {entry["key"] for facts in single for entry in facts["entries"]}
+    assert together["problems"] == []
+    assert set(parsed(output(capsys, "cite", sweep)).entries) == {"samplerhub", *keys}
+
+
+def test_a_run_of_a_sweep_that_cannot_be_read_is_named(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = output(capsys, "cite", sweep)
+    first, *others = sorted(sweep.glob("*/result.json"))
+    first.write_text("{}")
+    assert main(["cite", str(sweep)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("warning: ") == 1
+    assert f"{first.parent.name}/result.json is not the result of a run" in re.sub(r"\s*\n\s*", "", captured.err)
+    assert set(parsed(captured.out).entries) == set(parsed(whole).entries)
+    for file in others:
+        file.write_text("{}")
+    assert main(["cite", str(sweep)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "none of its runs can be read" in captured.err
+
+
+def test_a_sweep_without_a_finished_run_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sweep.json").write_text('{"commands": [], "skipped": []}')
+    assert main(["cite", str(tmp_path)]) == 2
+    assert "has no finished run" in capsys.readouterr().err
+
+
 def test_what_is_not_known_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = run / "manifest.json"
     facts = json.loads(manifest.read_text())

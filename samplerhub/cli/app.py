@@ -58,7 +58,10 @@ Per = Annotated[
 ]
 Table = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write a file: .csv, .parquet or .json.")]
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="The checkpoint: .pkl, .pt, .pth, .ckpt or .bin.")]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or its manifest.json.")]
+RunOrSweep = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="The folder of a run, or its manifest.json; or the folder of a sweep."),
+]
 Out = Annotated[
     Path | None, typer.Option(metavar="FILE.safetensors", help="The file to write (default: beside the source).")
 ]
@@ -148,8 +151,8 @@ def build_app(arguments: Sequence[str], registry: Registry) -> typer.Typer:
         write_plugin(registry, name, role, component, summary, author, out, as_json)
 
     @app.command()
-    def cite(run: Run, as_json: Json = False) -> None:
-        """Print the BibTeX of the works that a run's components follow, and of samplerhub.
+    def cite(run: RunOrSweep, as_json: Json = False) -> None:
+        """Print the BibTeX of the works that the components of a run or of a sweep follow, and of samplerhub.
 
         Each component names the works that it follows; a work that several follow is printed once.
         """

@@ -1,4 +1,4 @@
-"""The command ``cite``: the works that a run's components follow, as BibTeX."""
+"""The command ``cite``: the works that the components of a run or of a sweep follow, as BibTeX."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from samplerhub.config import read_manifest
 from samplerhub.errors import InvalidSetting, SamplerhubError, UnusableFile
 from samplerhub.manifest import ComponentRecord, Manifest
 from samplerhub.registry import Registry
+from samplerhub.sweep import Store
+from samplerhub.sweep.store import NOTED
+from samplerhub.sweep.task import MANIFEST
 
 
 @dataclass
 class Found:
-    """What the components of a run say of their references."""
+    """What the components of runs say of their references."""
 
     mentions: list[tuple[str, Reference]] = field(default_factory=list)
     without: list[str] = field(default_factory=list)
@@ -28,20 +31,24 @@ class Found:
 
 
 def cite(registry: Registry, run: Path, as_json: bool) -> None:
-    """Print the BibTeX of what a run used.
+    """Print the BibTeX of what a run used, or any run of a sweep.
 
     Args:
         registry: What is installed.
-        run: The folder of a run, or its manifest.
+        run: The folder of a run, or its manifest; or the folder of a sweep.
         as_json: Whether to print JSON.
+
+    Raises:
+        UnusableFile: It is neither, or no run of the sweep can be read.
     """
     from samplerhub.cli import render
 
-    manifest = read_manifest(manifest_file(run))
-    found = references(registry, [manifest])
+    manifests, unreadable = _manifests(run)
+    found = references(registry, manifests)
+    found.problems = [*unreadable, *found.problems]
     works = bibliography(found.mentions)
-    version = manifest.environment.get("samplerhub", "unknown")
-    text = bibtex(works, version)
+    versions = dict.fromkeys(manifest.environment.get("samplerhub", "unknown") for manifest in manifests)
+    text = bibtex(works, ", ".join(versions))
     if as_json:
         facts = {
             "entries": [_facts(cited) for cited in works],
@@ -83,14 +90,36 @@ def manifest_file(run: Path) -> Path:
     Raises:
         UnusableFile: There is none.
     """
-    file = run / "manifest.json" if run.is_dir() else run
+    file = run / MANIFEST if run.is_dir() else run
     if not file.exists():
         raise UnusableFile(
-            f"{run} has no manifest.json: name the folder of a finished run, runs/<8 hex>, or its manifest"
+            f"{run} has no {MANIFEST}: name the folder of a finished run, runs/<8 hex>, or its manifest"
             if run.is_dir()
-            else f"{run} does not exist: name the folder of a run, or its manifest.json"
+            else f"{run} does not exist: name the folder of a run, or its {MANIFEST}"
         )
     return file
+
+
+def _manifests(run: Path) -> tuple[list[Manifest], list[str]]:
+    """Return the manifest of a run or those of a sweep, and what is wrong with those that cannot be read."""
+    if not run.is_dir() or (run / MANIFEST).exists():
+        return [read_manifest(manifest_file(run))], []
+    store = Store(run)
+    keys = store.keys()
+    if not keys:
+        state = "has no finished run" if (run / NOTED).exists() else f"has no {MANIFEST} and no run of a sweep"
+        raise UnusableFile(
+            f"{run} {state}: name the folder of a finished run, runs/<8 hex>, its {MANIFEST}, or the folder of a sweep"
+        )
+    manifests, unreadable = [], []
+    for key in keys:
+        try:
+            manifests.append(store.read(key).manifest)
+        except UnusableFile as error:
+            unreadable.append(str(error))
+    if not manifests:
+        raise UnusableFile(f"{run} is a sweep, and none of its runs can be read: {unreadable[0]}")
+    return manifests, unreadable
 
 
 def _used(manifest: Manifest) -> Iterator[tuple[str, str, ComponentRecord]]:
