@@ -286,7 +286,7 @@ class Experiment:
         alpha = 1.0 if rho == 0 else derived.alpha(self.process, self.times[-1]).item()
         path = [*self._path(blocks), Snapshot(self.times[-1].item(), rho, samples / alpha)]
         estimates = measure(self._evaluated, path, self.setup(), self.features, observe)
-        manifest = self._manifest(nfe, seconds, estimates)
+        manifest = self._manifest(nfe, seconds, estimates, rho)
         recorded = tuple(path) if self.path is not None else ()
         return Result(samples, rho, nfe, seconds, estimates, manifest, self.times, recorded)
 
@@ -313,7 +313,7 @@ class Experiment:
         n = min(self._block, self.samples - index * self._block)
         return make_block(self.setup(), self.problem(), n, index, DTYPES[self.dtype], report)
 
-    def _manifest(self, nfe: float, seconds: float, estimates: Mapping[str, Estimate]) -> Manifest:
+    def _manifest(self, nfe: float, seconds: float, estimates: Mapping[str, Estimate], rho: float) -> Manifest:
         roles = {
             "process": self.process,
             "target": self.target,
@@ -342,4 +342,5 @@ class Experiment:
             seconds=seconds,
             estimates={name: MetricRecord.of(estimate) for name, estimate in estimates.items()},
             environment=environment(),
+            rho=rho,
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -33,6 +34,8 @@ class ComponentRecord(BaseModel):
     """The components that it is made of, by field."""
     digest: str | None = None
     """Hash of the files that it read."""
+    files: list[str] = []
+    """Its fields that say where these files are."""
 
 
 class PointRecord(BaseModel):
@@ -114,6 +117,8 @@ class Manifest(BaseModel):
     estimates: dict[str, MetricRecord]
     environment: dict[str, str]
     """Versions and platform."""
+    rho: float | None = None
+    """Noise level of the samples, 0 where they were denoised; None in records that do not say it."""
 
 
 def record(component: object) -> ComponentRecord:
@@ -121,13 +126,16 @@ def record(component: object) -> ComponentRecord:
     cls = type(component)
     made_of = parts(component)
     distribution = _distribution(cls.__module__.partition(".")[0])
+    digest = component.digest if isinstance(component, HasDigest) else None
+    fields = type(component).model_fields if isinstance(component, BaseModel) and digest else {}
     return ComponentRecord(
         target=target_of(cls),
         distribution=distribution,
         version=metadata.version(distribution) if distribution else None,
         fields=component.model_dump(mode="json", exclude=set(made_of)) if isinstance(component, BaseModel) else {},
         parts={field: record(part) for field, part in made_of.items()},
-        digest=component.digest if isinstance(component, HasDigest) else None,
+        digest=digest,
+        files=[name for name in fields if isinstance(getattr(component, name), Path)],
     )
 
 

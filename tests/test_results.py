@@ -23,7 +23,7 @@ from samplerhub.errors import SamplerhubError
 from samplerhub.manifest import Manifest, MetricRecord
 from samplerhub.sweep import Kept, Store, groups
 from samplerhub.sweep import index as index_of
-from samplerhub.sweep.store import RESULT
+from samplerhub.sweep.result import RESULT
 
 SWEEP = (
     "sweep --sampler deis,heun --nfe 4,6 --seeds 3 --metric kl --metric energy --target mixture -n 300 --engine serial"
@@ -201,7 +201,7 @@ def test_three_metrics_fit_into_80_columns_and_what_does_not_fit_follows_below(
 
 def rewrite(file: Path, more: Callable[[dict[str, Any]], dict[str, Any]], axes: dict[str, Any] | None = None) -> None:
     """Add figures to a run's result, with the hash that it then has."""
-    from samplerhub.sweep.store import _sha256
+    from samplerhub.sweep.result import _sha256
 
     result = json.loads(file.read_text())["result"]
     for name, estimate in more(result["manifest"]).items():
@@ -392,7 +392,7 @@ def test_figures_that_are_not_finite_pass_through_the_index(sweep: Path) -> None
         assert figure.better == "larger"
 
 
-@pytest.mark.parametrize("damage", ["", "{", "null", '{"format": 1, "runs": {"x": 3}}', '{"format": 2, "runs": {}}'])
+@pytest.mark.parametrize("damage", ["", "{", "null", '{"format": 2, "runs": {"x": 3}}', '{"format": 1, "runs": {}}'])
 def test_a_damaged_index_is_made_again(sweep: Path, damage: str) -> None:
     before = plain(sweep)
     whole = entries(sweep)

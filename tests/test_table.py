@@ -6,8 +6,9 @@ import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
+from types import EllipsisType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,11 +34,15 @@ def run(
     same: str = "a",
     problem: str = "p",
     nfe: float = 10.0,
+    budget: float | EllipsisType | None = ...,
     **axes: object,
 ) -> Kept:
     made = {name: one if isinstance(one, Figure) else Figure(one) for name, one in figures.items()}
     key = f"{next(COUNT):012x}"
-    return Kept(key, {**axes, "seed": seed}, seed, nfe, 1.0, made, same, problem, Path(key), no_manifest)  # type: ignore[dict-item]
+    asked: Mapping[str, Any] = {**axes, "seed": seed}
+    return Kept(
+        key, asked, seed, nfe, 1.0, made, same, problem, Path(key), no_manifest, nfe if budget is ... else budget
+    )
 
 
 def group(values: Sequence[float], seeds: Sequence[int] | None = None, **more: object) -> Group:
@@ -197,9 +202,9 @@ def test_only_what_can_be_compared_is_ranked_together() -> None:
 
 
 def test_the_budget_is_what_was_allowed_not_what_a_sampler_made_of_it() -> None:
-    first = run(0, {"m": 1.0}, same="a", nfe=4.0)
-    second = run(0, {"m": 2.0}, same="b", nfe=5.0)
-    (board,) = boards(groups([replace(one, axes={"nfe": 5, "seed": 0}) for one in (first, second)]), "m")
+    first = run(0, {"m": 1.0}, same="a", nfe=4.0, budget=5)
+    second = run(0, {"m": 2.0}, same="b", nfe=5.0, budget=5)
+    (board,) = boards(groups([first, second]), "m")
     assert board.budget == 5
     assert [place.group.nfe for place in board.places] == [4.0, 5.0]
 

@@ -16,6 +16,7 @@ from samplerhub.errors import InvalidSetting
 from samplerhub.files import whole, write_text
 
 Cells = Mapping[str, JsonValue]
+WORD = 2**63
 
 
 def writer_of(file: Path) -> Callable[[Path, Sequence[str], Sequence[Cells]], None]:
@@ -57,7 +58,7 @@ def _write_csv(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> None:
 
 
 def _write_parquet(file: Path, names: Sequence[str], rows: Sequence[Cells]) -> None:
-    """Write typed columns; one of several types is text."""
+    """Write typed columns; one of several types is text, as are integers of more than 64 bits."""
     pyarrow, parquet = _pyarrow()
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
     empty = [name for name, column in columns.items() if all(value is None for value in column)]
@@ -72,7 +73,8 @@ def _column(values: Sequence[JsonValue]) -> list[JsonValue]:
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         return [None if value is None else float(value) for value in values]  # type: ignore[arg-type]
-    if len(kinds) <= 1 and not kinds & {list, dict}:
+    large = any(isinstance(value, int) and not -WORD <= value < WORD for value in values)
+    if len(kinds) <= 1 and not kinds & {list, dict} and not large:
         return list(values)
     return [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
 

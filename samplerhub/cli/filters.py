@@ -57,7 +57,7 @@ class Condition:
         if self.relation in ORDERS:
             limit = _number(self.wanted)
             return (number := _number(value)) is not None and limit is not None and ORDERS[self.relation](number, limit)
-        return (self.relation == "=") == any(_is(value, one.strip()) for one in self.wanted.split(","))
+        return (self.relation == "=") == any(_is(value, one) for one in _alternatives(self.wanted))
 
 
 def wanted(found: Sequence[Row], conditions: Sequence[Condition]) -> list[Row]:
@@ -106,9 +106,27 @@ def _key(row: Row, name: str) -> tuple[bool, float, str]:
     return (True, 0.0, _text(value)) if number is None else (False, number, "")
 
 
+def _alternatives(wanted: str) -> list[str]:
+    """Return what a value may be: the texts between commas, the whole text, and lists in brackets."""
+    return [wanted, *(one.strip() for one in wanted.split(",")), *re.findall(r"\[[^\[\]]*\]", wanted)]
+
+
 def _is(value: JsonValue, text: str) -> bool:
     one, other = _number(value), _number(text)
-    return _text(value) == text if one is None or other is None else one == other
+    if one is None or other is None:
+        return _text(value) == text or ((items := _items(value)) is not None and items == _items(text))
+    return one == other
+
+
+def _items(value: JsonValue) -> list[JsonValue] | None:
+    """Return the items of a list, which may be written with brackets or without; None where it is no list."""
+    if isinstance(value, str) and ("," in value or value.startswith("[")):
+        inner = value.strip().removeprefix("[").removesuffix("]")
+        value = [one.strip().strip("\"'") for one in inner.split(",")]
+    if not isinstance(value, list):
+        return None
+    numbers = [_number(one) for one in value]
+    return [one if number is None else number for one, number in zip(value, numbers)]
 
 
 def _number(value: JsonValue) -> float | None:

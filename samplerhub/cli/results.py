@@ -14,8 +14,9 @@ from samplerhub.cli.exporting import as_json, writer_of
 from samplerhub.cli.filters import Condition, conditions_of, in_order, known, wanted
 from samplerhub.errors import InvalidSetting, UnusableFile
 from samplerhub.sweep import Kept, Store, boards, groups
-from samplerhub.sweep.flat import Row, axes_of, metrics_of, names_of, ranked, rows
+from samplerhub.sweep.flat import RHO, Row, axes_of, metrics_of, names_of, ranked, rows
 from samplerhub.sweep.table import SEED
+from samplerhub.sweep.versions import mixed
 from samplerhub.wording import among
 
 NAMED = 10
@@ -73,6 +74,8 @@ def show_results(folder: Path, asked: Asked) -> None:
         render.lines([render.shown(asked.out)])
     else:
         _show(tables, asked, per, len(runs))
+    for line in mixed(runs):
+        render.note(line, "yellow")
     _problems(store, unreadable)
 
 
@@ -116,7 +119,7 @@ def _show(tables: Sequence[Sequence[Row]], asked: Asked, per: Per, total: int) -
     if not every:
         render.lines([f"none of {_count(total, 'run')} is wanted by --where"])
         return
-    same, varying = _apart(every, [*axes_of(every), "nfe"])
+    same, varying = _apart(every, [*axes_of(every), "nfe", *([RHO] if any(RHO in row.cells for row in every) else [])])
     if "steps" in varying and all(row.cells["steps"] == row.cells["nfe"] for row in every):
         varying = [name for name in varying if name != "nfe"]
     render.lines([_counted(every, total), *([f"all: {_in_words(every[0], same)}"] if same else [])])
@@ -146,7 +149,7 @@ def _show(tables: Sequence[Sequence[Row]], asked: Asked, per: Per, total: int) -
 
 def _counted(found: Sequence[Row], total: int) -> str:
     """Return how many runs there are, in how many groups of how many seeds."""
-    shown, sizes = sum(len(row.group.runs) for row in found), {len(row.group.runs) for row in found}
+    shown, sizes = sum(len(row.group.all) for row in found), {len(row.group.runs) for row in found}
     text = _count(shown, "run") if shown == total else f"{shown:,} of {_count(total, 'run')}"
     if shown > len(found):
         text += f" in {_count(len(found), 'group')}"
@@ -161,7 +164,12 @@ def _apart(found: Sequence[Row], names: Sequence[str]) -> tuple[list[str], list[
 
 
 def _in_words(row: Row, names: Sequence[str]) -> str:
-    return ", ".join(f"{'NFE' if name == 'nfe' else name} {_plain(row.cells.get(name))}" for name in names)
+    words = {"nfe": "NFE", RHO: "noise level"}
+    told = ((name, row.cells.get(name)) for name in names)
+    return ", ".join(
+        "no budget of NFE" if name == "nfe" and value is None else f"{words.get(name, name)} {_plain(value)}"
+        for name, value in told
+    )
 
 
 def _cell(name: str) -> Callable[[Row], str]:
@@ -194,7 +202,7 @@ def _problems(store: Store, unreadable: Sequence[str]) -> None:
     from samplerhub.cli import render
     from samplerhub.cli.sweeping import in_words
 
-    failed = [f"failed {in_words(one.axes)}: {one.error}" for one in store.failures()]
+    failed = [f"failed {in_words(one.axes) or one.key}: {one.error}" for one in store.failures()]
     again = "; the same sweep does them again"
     for texts, what in ((failed, "failed"), (unreadable, "cannot be read")):
         for text in texts[:NAMED]:

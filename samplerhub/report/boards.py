@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from samplerhub.report.words import in_words, text
+from samplerhub.report.words import in_words, number, text
 from samplerhub.sweep import Group
+from samplerhub.sweep.table import apart
 
 SPENT = ("nfe", "steps")
 """Axes that say how much is spent."""
@@ -50,12 +51,12 @@ class Colours:
 
 
 def boards(groups: Sequence[Group]) -> list[Board]:
-    """Return the groups by what they were to sample, and how that was measured."""
-    found: dict[str, list[Group]] = {}
+    """Return the groups by what they were to sample, down to which noise level, and how that was measured."""
+    problems: dict[str, list[Group]] = {}
     for group in groups:
-        found.setdefault(group.problem, []).append(group)
-    labels = _labels(list(found.values()))
-    return [_board(label, together) for label, together in zip(labels, found.values())]
+        problems.setdefault(group.problem, []).append(group)
+    found = [part for together in problems.values() for part in apart(together, lambda group: group.figures)]
+    return [_board(label, together) for label, together in zip(_labels(found), found)]
 
 
 def colours(groups: Sequence[Group]) -> Colours:
@@ -106,7 +107,9 @@ def _labels(found: Sequence[Sequence[Group]]) -> list[str]:
         return [""]
     names = varying([group.axes for together in found for group in together])
     own = [name for name in names if all(not varying([{name: g.axes.get(name)} for g in one]) for one in found)]
-    words = [in_words(together[0].axes, own) for together in found]
+    levels = [together[0].runs[0].rho for together in found]
+    noise = [f"noise level {number(rho)}" if rho is not None and len(set(levels)) > 1 else "" for rho in levels]
+    words = [", ".join(filter(None, (in_words(together[0].axes, own), level))) for together, level in zip(found, noise)]
     return [label if label and words.count(label) == 1 else f"Part {i + 1}" for i, label in enumerate(words)]
 
 

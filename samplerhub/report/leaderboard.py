@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ class Budget:
     """The groups with the same budget, the best in the first figure first."""
 
     nfe: str
+    title: str
     rows: tuple[Row, ...]
     leaders: tuple[Leader | None, ...]
 
@@ -70,7 +72,7 @@ def leaderboard(board: Board, colours: Colours) -> Leaderboard:
     for group in sorted(board.groups, key=lambda group: group.budget):
         by_budget.setdefault(group.budget, []).append(group)
     axes = tuple(name for name in board.axes if name not in ("nfe", colours.axis))
-    records = {name: e for g in board.groups for run in g.runs for name, e in run.manifest.estimates.items()}
+    records = {name: e for g in board.groups for run in g.all for name, e in run.manifest.estimates.items()}
     better = tuple(
         f"bound on {one.bounds}" if one.bounds else f"{one.better} is better"
         for one in (records[name] for name in board.metrics)
@@ -104,7 +106,8 @@ def _budget(
             leaders.append(None)
     rows = [_row(group, cells.get(id(group), {}), board, axes, colours) for group in groups]
     rows.sort(key=lambda row: order.get(id(row.group), len(order)))
-    return Budget(number(nfe), tuple(rows), tuple(leaders))
+    title = f"NFE {number(nfe)}" if math.isfinite(nfe) else "No budget of NFE"
+    return Budget(number(nfe), title, tuple(rows), tuple(leaders))
 
 
 def _row(group: Group, cells: Mapping[str, Cell], board: Board, axes: Sequence[str], colours: Colours) -> Row:

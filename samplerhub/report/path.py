@@ -90,7 +90,7 @@ def _notes(board: Board, quantity: str) -> Iterator[str]:
 def _curves(group: Group) -> Iterator[tuple[str, list[MetricRecord]]]:
     """Yield each metric that has a curve, and its curves at the same times, of one seed each."""
     for name in group.figures:
-        found = [run.manifest.estimates[name] for run in group.runs if name in run.manifest.estimates]
+        found = [run.manifest.estimates[name] for run in group.having(name)]
         found = [estimate for estimate in found if estimate.curve]
         if found:
             times = [point.t for point in found[0].curve]

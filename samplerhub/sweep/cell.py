@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
@@ -12,9 +10,10 @@ from pydantic import JsonValue
 from samplerhub.assembly import assemble, complete
 from samplerhub.capabilities import Budgeted
 from samplerhub.component import Part, held
-from samplerhub.config import RUN_ROLES, Choice, RunConfig
+from samplerhub.config import RUN_ROLES, SETTINGS, Choice, RunConfig
 from samplerhub.manifest import ComponentRecord, record
 from samplerhub.registry import Registry
+from samplerhub.sweep.identity import asked, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +27,25 @@ class Cell:
     steps: int
     nfe: float | None
     """Evaluations per sample; None where the sampler cannot say beforehand."""
-    sources: tuple[str, ...] = ()
-    """Where the components come from, with a hash of the files that they read."""
+    what: str = ""
+    """Hash of everything that is asked for, but for the seed."""
 
     @property
     def key(self) -> str:
         """Hash of everything that is asked for, 12 hexadecimal digits: the name of the run's folder."""
-        asked = self.config.model_dump(mode="json", exclude={"batch"})  # which changes no sample
-        return hashlib.sha256(json.dumps([asked, self.sources], sort_keys=True).encode()).hexdigest()[:12]
+        return digest([self.what, self.config.seed])[:12]
+
+    @property
+    def budget(self) -> float | None:
+        """Evaluations per sample that are allowed; None where nothing limits them."""
+        return self.nfe if self.config.nfe is None else self.config.nfe
 
     @classmethod
     def of(cls, config: RunConfig, axes: Mapping[str, JsonValue], registry: Registry) -> Cell:
         """Return the cell of a run.
 
-        Defaults are written out first, so that a default that is given has the same key as one that is not, and files
-        that are read count with their contents.
+        Defaults are written out first, so that a default that is given has the same key as one that is not. Files that
+        are read count with their contents, wherever they are, and the order of metrics counts for nothing.
 
         Raises:
             SamplerhubError: The run is not possible; nothing has been sampled.
@@ -50,17 +53,23 @@ class Cell:
         config = complete(config, registry)
         experiment = assemble(config, registry)
         records = {role: record(getattr(experiment, role)) for role in RUN_ROLES}
-        figures = [record(metric) for metric in dict(experiment.metrics).values()]  # type: ignore[arg-type]
+        figures = {name: record(metric) for name, metric in dict(experiment.metrics).items()}  # type: ignore[arg-type]
         written = {role: _written_out(role, config.components[role], records[role], registry) for role in RUN_ROLES}
-        asked = zip(config.metrics or (), figures)
-        metrics = tuple(_written_out("metric", choice, figure, registry) for choice, figure in asked)
+        metrics = tuple(
+            _written_out("metric", choice, figure, registry)
+            for choice, figure in zip(config.metrics or (), figures.values())
+        )
+        effective = {name: getattr(experiment, name) for name in ("dtype", "device", "block")}
+        config = config.model_copy(update={"components": written, "metrics": metrics, **effective})
+        settings = config.model_dump(mode="json", include=set(SETTINGS) - {"seed", "batch"})  # which changes no sample
+        measured = {name: asked(figure) for name, figure in figures.items()}
         sampler, times = experiment.sampler, experiment.times
         return cls(
-            config.model_copy(update={"components": written, "metrics": metrics}),
+            config,
             dict(axes),
             len(times) - 1,
             sampler.evaluations(experiment.process, times) if isinstance(sampler, Budgeted) else None,
-            tuple(source for one in (*records.values(), *figures) for source in _sources(one)),
+            digest([{role: asked(component) for role, component in records.items()}, measured, settings]),
         )
 
     def at(self, seed: int) -> Cell:
@@ -86,9 +95,3 @@ def _written_out(role: str, choice: Choice, component: ComponentRecord, registry
     }
     fields = {name: value for name, value in component.fields.items() if name not in choice.imports}
     return choice.model_copy(update={"name": registry.spelled(registered), "fields": fields, "parts": parts})
-
-
-def _sources(component: ComponentRecord) -> Iterator[str]:
-    yield f"{component.target} {component.digest or ''}"
-    for part in component.parts.values():
-        yield from _sources(part)

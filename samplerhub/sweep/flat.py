@@ -2,21 +2,25 @@
 
 A row has, in this order: ``rank`` and ``tied`` where it was ranked; of a run its ``key``; what was asked for, by the
 name of the option (``sampler``, ``churn``, ``sampler.churn``); of a run its ``seed``, of a group ``seeds``, how many;
-``nfe``, the evaluations a sample that were allowed, and ``nfe_spent``; ``seconds`` of sampling; and for each metric its
-value and its standard error, ``kl`` and ``kl_stderr``.
+``nfe``, the evaluations a sample that were allowed (none where nothing limited them), and ``nfe_spent``; ``rho``, the
+noise level of the samples, where rankings differ in it; ``seconds`` of sampling; and for each metric its value and its
+standard error, ``kl`` and ``kl_stderr``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from samplerhub.sweep.identity import rounded
 from samplerhub.sweep.kept import chosen
-from samplerhub.sweep.table import SEED, Board, Group
+from samplerhub.sweep.table import SEED, Board, Group, Place
 
 Cells = dict[str, JsonValue]
+RHO = "rho"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +42,26 @@ def rows(found: Iterable[Group]) -> list[Row]:
 
 def ranked(boards: Iterable[Board]) -> list[list[Row]]:
     """Return the rows of each ranking, the best first."""
-    return [
-        [
-            replace(row, cells={"rank": place.rank, "tied": place.tied, **row.cells})
-            for place, row in zip(board.places, rows(place.group for place in board.places))
-        ]
-        for board in boards
-    ]
+    found = list(boards)
+    several = len({_level(place.group) for board in found for place in board.places}) > 1
+    return [[_ranked(place, several) for place in board.places] for board in found]
+
+
+def _ranked(place: Place, several: bool) -> Row:
+    level: Cells = {RHO: _level(place.group)} if several else {}
+    return Row(place.group, {"rank": place.rank, "tied": place.tied, **_cells(place.group), **level})
+
+
+def _level(group: Group) -> float | None:
+    rho = group.runs[0].rho
+    return None if rho is None else rounded(rho)
 
 
 def names_of(found: Sequence[Row]) -> list[str]:
     """Return the columns of rows, the axes together, then the metrics together."""
     names = dict.fromkeys(name for row in found for name in row.cells)
     metrics = [name for metric in metrics_of(found) for name in (metric, f"{metric}_stderr")]
-    tail = [name for name in ("seeds", SEED, "nfe", "nfe_spent", "seconds", *metrics) if name in names]
+    tail = [name for name in ("seeds", SEED, "nfe", "nfe_spent", RHO, "seconds", *metrics) if name in names]
     return [*(name for name in names if name not in tail), *tail]
 
 
@@ -73,7 +83,11 @@ def _cells(group: Group) -> Cells:
     cells: Cells = {"key": group.runs[0].key} if single else {}
     cells |= axes
     cells |= {SEED: group.runs[0].seed} if single else {"seeds": len(group.runs)}
-    cells |= {"nfe": group.budget, "nfe_spent": group.nfe, "seconds": group.seconds}
+    cells |= {
+        "nfe": group.budget if math.isfinite(group.budget) else None,
+        "nfe_spent": group.nfe,
+        "seconds": group.seconds,
+    }
     for name, figure in group.figures.items():
         cells |= {name: figure.value, f"{name}_stderr": figure.stderr}
     return cells

@@ -6,7 +6,7 @@ are. What is missing, changed or no index at all is read from the runs' folders,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -16,9 +16,12 @@ from pydantic_core import PydanticSerializationError
 
 from samplerhub.errors import UnusableFile
 from samplerhub.files import write_text
-from samplerhub.sweep.kept import Figure, Kept
+from samplerhub.manifest import Manifest
+from samplerhub.sweep.kept import Figure, Kept, Written
 
 INDEX = "index.json"
+PLAIN = ("axes", "seed", "nfe", "seconds", "same", "problem", "budget", "rho", "versions", "contents", "files")
+"""What an entry has of a run as it is."""
 Stamp = tuple[int, int]
 """Size of a file, and when it was changed, in nanoseconds."""
 
@@ -31,6 +34,7 @@ class Measured(BaseModel):
     value: float
     stderr: float | None
     better: Literal["smaller", "larger"]
+    how: str
 
 
 class Entry(BaseModel):
@@ -46,15 +50,26 @@ class Entry(BaseModel):
     figures: dict[str, Measured]
     same: str
     problem: str
+    budget: float | None
+    rho: float | None
+    versions: dict[str, str]
+    contents: dict[str, str]
+    files: dict[str, Written]
 
     @classmethod
     def of(cls, kept: Kept, stamp: Stamp) -> Entry:
         """Return the entry of a run."""
         figures = {
-            name: Measured(value=one.value, stderr=one.stderr, better=one.better) for name, one in kept.figures.items()
+            name: Measured(value=one.value, stderr=one.stderr, better=one.better, how=one.how)
+            for name, one in kept.figures.items()
         }
-        facts = {name: getattr(kept, name) for name in ("seed", "nfe", "seconds", "same", "problem")}
-        return cls(stamp=stamp, axes=dict(kept.axes), figures=figures, **facts)
+        return cls(stamp=stamp, figures=figures, **{name: getattr(kept, name) for name in PLAIN})
+
+    def kept(self, key: str, folder: Path, load: Callable[[], Manifest]) -> Kept:
+        """Return the run."""
+        figures = {name: Figure(f.value, f.stderr, f.better, how=f.how) for name, f in self.figures.items()}
+        plain = {name: getattr(self, name) for name in PLAIN}
+        return Kept(key, figures=figures, folder=folder, load=load, **plain)
 
 
 class Index(BaseModel):
@@ -62,7 +77,7 @@ class Index(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     """Another where the entries mean something else."""
     runs: dict[str, Entry] = {}
 
@@ -88,8 +103,3 @@ def write_index(folder: Path, entries: Mapping[str, Entry]) -> None:
     """Write the index, whole or not at all; a folder that cannot be written goes without, as do names not in UTF-8."""
     with suppress(UnusableFile, PydanticSerializationError):
         write_text(folder / INDEX, Index(runs=dict(entries)).model_dump_json() + "\n")
-
-
-def figures_of(entry: Entry) -> Mapping[str, Figure]:
-    """Return the figures of an entry."""
-    return {name: Figure(one.value, one.stderr, one.better) for name, one in entry.figures.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,10 +11,12 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from samplerhub.errors import UnusableFile
 from samplerhub.manifest import ComponentRecord, Manifest
+from samplerhub.sweep.identity import contents_of, digest, how_measured, problem_of, same_as, versions_of
 
-MEASURING = ("target", "features")
-"""Roles on which the meaning of a figure depends, besides the metrics."""
+Written = tuple[int, str]
+"""Size of a file, and its SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Figure:
     """Of several runs the standard error of their mean, from its spread; of one run that of its own estimate."""
     better: Literal["smaller", "larger"] = "smaller"
     runs: int = 1
+    how: str = ""
+    """Hash of how it was measured: figures of the same problem that share it can be compared."""
 
     def key(self) -> tuple[bool, float]:
         """Return what is smaller where the figure is better; what is no number comes last."""
@@ -48,35 +51,72 @@ class Kept:
     seconds: float
     figures: Mapping[str, Figure]
     same: str
-    """Hash of what was run, but for the seed and versions: runs that differ only by their seed share it."""
+    """Hash of what made the samples, but for the seed and versions: runs that differ only by their seed share it."""
     problem: str
-    """Hash of what was to be sampled and how it was measured: figures of runs that share it can be compared."""
+    """Hash of what was to be sampled, how often and down to which noise level."""
     folder: Path
     load: Callable[[], Manifest] = field(repr=False, compare=False)
+    budget: float | None = None
+    """Evaluations per sample that were allowed, ``nfe`` or what the steps need; None where nothing limited them."""
+    rho: float | None = None
+    """Noise level of the samples; None where the record does not say it."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of samplerhub, torch and what the components come from."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """The first digits of the hash of the files that a component read, by its role."""
+    files: Mapping[str, Written] = field(default_factory=dict)
+    """What was written besides the result, by name."""
 
     @classmethod
-    def of(cls, key: str, axes: Mapping[str, JsonValue], manifest: Manifest, folder: Path) -> Kept:
+    def of(
+        cls,
+        key: str,
+        axes: Mapping[str, JsonValue],
+        manifest: Manifest,
+        folder: Path,
+        budget: float | None,
+        files: Mapping[str, Written],
+    ) -> Kept:
         """Return the run that a manifest records."""
-        made = {role: _asked(component) for role, component in manifest.components.items()}
-        metrics = {name: _asked(component) for name, component in manifest.metrics.items()}
-        settings = manifest.settings.model_dump(mode="json", exclude={"seed", "batch"})
         return cls(
             key,
             axes,
             manifest.settings.seed,
             manifest.nfe,
             manifest.seconds,
-            {name: Figure(e.value, e.stderr, e.better) for name, e in manifest.estimates.items()},
-            _digest([made, metrics, settings]),
-            _digest([{role: made.get(role) for role in MEASURING}, metrics, manifest.settings.samples]),
+            {
+                name: Figure(e.value, e.stderr, e.better, how=digest(how_measured(manifest, name)))
+                for name, e in manifest.estimates.items()
+            },
+            digest(same_as(manifest)),
+            digest(problem_of(manifest)),
             folder,
             lambda: manifest,
+            budget,
+            manifest.rho,
+            versions_of(manifest),
+            contents_of(manifest),
+            files,
         )
 
     @cached_property
     def manifest(self) -> Manifest:
         """The whole record of the run."""
         return self.load()
+
+    def file(self, name: str) -> Path:
+        """Return one of its files, which has been checked.
+
+        Raises:
+            UnusableFile: It is not what was written.
+        """
+        file = self.folder / name
+        try:
+            if name in self.files and hashlib.sha256(file.read_bytes()).hexdigest() != self.files[name][1]:
+                raise UnusableFile(f"{file} was changed: its hash is another")
+        except OSError as error:
+            raise UnusableFile(f"cannot read {file}: {error.strerror or error}") from error
+        return file
 
 
 def chosen(manifest: Manifest, name: str) -> JsonValue:
@@ -109,13 +149,3 @@ def _inside(component: ComponentRecord, path: list[str]) -> JsonValue:
 
 def _called(component: ComponentRecord) -> str:
     return component.name or component.target
-
-
-def _asked(component: ComponentRecord) -> JsonValue:
-    """Return a component without its version, which is not asked for."""
-    parts = {name: _asked(part) for name, part in component.parts.items()}
-    return [component.target, component.digest, component.fields, parts]
-
-
-def _digest(what: object) -> str:
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]

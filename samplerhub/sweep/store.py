@@ -7,7 +7,6 @@ that they end with the process that holds them, however it ends.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -15,32 +14,25 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 from filelock import FileLock, Timeout
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from samplerhub.errors import UnusableFile
 from samplerhub.files import Json, read_json, writable_folder, write_text
 from samplerhub.manifest import Manifest
 from samplerhub.sweep.cell import Cell, Skipped
-from samplerhub.sweep.index import Entry, figures_of, read_index, stamp_of, write_index
+from samplerhub.sweep.failure import Failure
+from samplerhub.sweep.index import Entry, read_index, stamp_of, write_index
 from samplerhub.sweep.kept import Kept
-from samplerhub.sweep.task import MANIFEST, Files
+from samplerhub.sweep.result import RESULT, Result
+from samplerhub.sweep.task import Files
 
-RESULT, NOTED = "result.json", "sweep.json"
+NOTED = "sweep.json"
 KEY = re.compile(r"[0-9a-f]{12}")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A run that failed the last time that it was tried."""
-
-    key: str
-    axes: Mapping[str, JsonValue]
-    error: str
-    traceback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +78,7 @@ class Store:
             stamp, entry = stamp_of(self.folder / key / RESULT), known.get(key)
             if entry is not None and entry.stamp == stamp:
                 entries[key] = entry
-                yield self._indexed(key, entry)
+                yield entry.kept(key, self.folder / key, partial(self._manifest, key))
                 continue
             try:
                 kept = self.read(key)
@@ -99,10 +91,8 @@ class Store:
         if entries != known:
             write_index(self.folder, entries)
 
-    def _indexed(self, key: str, entry: Entry) -> Kept:
-        facts = {name: getattr(entry, name) for name in ("axes", "seed", "nfe", "seconds", "same", "problem")}
-        folder = self.folder / key
-        return Kept(key, figures=figures_of(entry), folder=folder, load=lambda: self.read(key).manifest, **facts)
+    def _manifest(self, key: str) -> Manifest:
+        return self.read(key).manifest
 
     def read(self, key: str) -> Kept:
         """Return a finished run.
@@ -110,17 +100,8 @@ class Store:
         Raises:
             UnusableFile: It is not there, or its result is not what was written.
         """
-        file = self.folder / key / RESULT
-        match read_json(file):
-            case {"sha256": str(sha256), "result": {"axes": dict(axes), "manifest": manifest} as result}:
-                if _sha256(result) != sha256:
-                    raise UnusableFile(f"{file} was changed: its hash is another")
-            case _:
-                raise UnusableFile(f"{file} is not the result of a run of a sweep")
-        try:
-            return Kept.of(key, axes, Manifest.model_validate(manifest), file.parent)
-        except ValidationError as error:
-            raise UnusableFile(f"{file} is not the result of a run: {error.errors()[0]['msg']}") from error
+        folder = self.folder / key
+        return Result.read(folder / RESULT).kept(key, folder)
 
     def has(self, key: str, axes: Mapping[str, JsonValue] = MappingProxyType({})) -> bool:
         """Say whether a run is finished and whole.
@@ -129,14 +110,17 @@ class Store:
             key: Its name.
             axes: What is asked for; options that it did not have when it was made are added to its own.
         """
-        if not (self.folder / key).is_dir():
+        folder = self.folder / key
+        if not folder.is_dir():
             return False
         try:
-            run = self.read(key)
+            result = Result.read(folder / RESULT)
         except UnusableFile:
             return False
-        if axes.keys() - run.axes.keys():
-            write_text(self.folder / key / RESULT, _result({**run.axes, **axes}, run.manifest.model_dump(mode="json")))
+        if not result.whole(folder):
+            return False
+        if axes.keys() - result.axes.keys():
+            write_text(folder / RESULT, result.asked_for(axes).text())
         return True
 
     def write(self, cell: Cell, files: Files) -> None:
@@ -145,7 +129,7 @@ class Store:
         Raises:
             UnusableFile: It cannot be written: no space, no permission.
         """
-        text = _result(cell.axes, json.loads(files[MANIFEST]))
+        text = Result.of(cell, files).text()
         new = self.folder / f".new-{cell.key}-{secrets.token_hex(4)}"
         place = self.folder / cell.key
         try:
@@ -168,20 +152,13 @@ class Store:
 
     def fail(self, cell: Cell, error: Exception) -> None:
         """Keep why a run failed, until it is finished."""
-        notes = "\n".join(getattr(error, "__notes__", []))
-        failure = {"key": cell.key, "axes": dict(cell.axes), "error": _told(error), "traceback": notes}
         writable_folder(self.folder / "failed")
-        write_text(self._failure(cell.key), json.dumps(failure, indent=1) + "\n")
+        write_text(self._failure(cell.key), Failure.of(cell, error).text())
 
     def failures(self) -> list[Failure]:
-        """Return the runs that failed and have not been finished since."""
-        found = []
-        for file in sorted(self.folder.glob("failed/*.json")):
-            match read_json(file):
-                case {"key": str(key), "axes": dict(axes), "error": str(error), "traceback": str(traceback)}:
-                    if not self.has(key):
-                        found.append(Failure(key, axes, error, traceback))
-        return found
+        """Return the runs that failed and have not been finished since; of one whose record is not whole, its name."""
+        found = [Failure.read(file) for file in sorted(self.folder.glob("failed/[!.]*.json"))]
+        return [one for one in found if not self.has(one.key)]
 
     def note(self, command: str, skipped: Sequence[Skipped]) -> None:
         """Keep the command and what it skipped, beside those of earlier ones."""
@@ -203,11 +180,7 @@ class Store:
             return Noted()
         match facts:
             case {"commands": list(commands), "skipped": list(skipped)}:
-                found = [one for one in skipped if isinstance(one, dict)]
-                return Noted(
-                    tuple(str(command) for command in commands),
-                    tuple(Skipped(one["axes"], str(one["reason"])) for one in found if isinstance(one["axes"], dict)),
-                )
+                return Noted(tuple(str(command) for command in commands), tuple(_skipped(skipped)))
         return Noted()
 
     def claim(self, key: str) -> FileLock | None:
@@ -228,17 +201,8 @@ class Store:
         return self.folder / "failed" / f"{key}.json"
 
 
-def _result(axes: Mapping[str, JsonValue], manifest: Json) -> str:
-    """Return what is written of a finished run."""
-    result: Json = {"axes": dict(axes), "manifest": manifest}
-    return json.dumps({"sha256": _sha256(result), "result": result}, indent=1)
-
-
-def _sha256(result: Json) -> str:
-    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
-
-
-def _told(error: Exception) -> str:
-    from samplerhub.errors import SamplerhubError
-
-    return str(error) if isinstance(error, SamplerhubError) else f"{type(error).__name__}: {error}"
+def _skipped(found: Sequence[Json]) -> Iterator[Skipped]:
+    for one in found:
+        match one:
+            case {"axes": dict(axes), "reason": str(reason)}:
+                yield Skipped(axes, reason)

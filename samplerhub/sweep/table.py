@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from pydantic import JsonValue
 
 from samplerhub.sweep.kept import Figure, Kept, chosen
 
+T = TypeVar("T")
 SEED = "seed"
 LEVEL = 0.05
 """Differences that chance alone would make as large as this often are ties."""
@@ -19,12 +22,15 @@ ROUNDING = 1e-8
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs that differ only by their seed."""
+    """Runs that differ only by their seed, and by what was measured."""
 
     axes: Mapping[str, JsonValue]
     """What they have in common, without the seed."""
     runs: tuple[Kept, ...]
+    """One of each seed."""
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    more: tuple[Kept, ...] = ()
+    """Runs of the same with seeds that are there: other metrics were asked for, or the same in other words."""
 
     @property
     def nfe(self) -> float:
@@ -38,14 +44,24 @@ class Group:
 
     @property
     def budget(self) -> float:
-        """The evaluations that were allowed: ``nfe`` where that was asked for, else those that were spent."""
-        asked = self.axes.get("nfe")
-        return float(asked) if isinstance(asked, int | float) else self.nfe
+        """The evaluations that were allowed: ``nfe``, or what the steps need; infinite where nothing limited them."""
+        budget = self.runs[0].budget
+        return math.inf if budget is None else budget
 
     @property
     def problem(self) -> str:
-        """What was to be sampled, and how it was measured: a hash."""
+        """What was to be sampled, how often and down to which noise level: a hash."""
         return self.runs[0].problem
+
+    @property
+    def all(self) -> tuple[Kept, ...]:
+        """All runs, also several of one seed."""
+        return (*self.runs, *self.more)
+
+    def having(self, metric: str) -> list[Kept]:
+        """Return the runs that have a figure, one of each seed."""
+        found = {run.seed: run for run in reversed(self.all) if metric in run.figures}
+        return [found[run.seed] for run in self.runs if run.seed in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +76,69 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A ranking of what can be compared: the same target, measured in the same way, at an equal budget."""
+    """A ranking of what can be compared: samples of the same at one noise level, measured in the same way."""
 
     budget: float
+    """Evaluations that each was allowed; infinite where nothing limited them."""
     places: tuple[Place, ...]
 
 
 def groups(runs: Iterable[Kept], seeds: bool = True) -> list[Group]:
     """Return the runs grouped over their seeds, in the order in which they come.
 
-    Runs are together where everything but the seed was the same, whatever was asked for by name: what some were asked
-    for and others had by default is an axis of all.
+    Runs are together where everything but the seed and the metrics was the same, the budget too, whatever was asked for
+    by name: what some were asked for and others had by default is an axis of all. A seed counts once, and runs are
+    apart where a metric of one name measures something else.
 
     Args:
         runs: The runs.
         seeds: Whether to group; else every run is a group of its own, and the seed is one of its axes.
     """
-    together: dict[str, list[Kept]] = {}
+    alike: dict[Hashable, list[Kept]] = {}
     for run in runs:
-        together.setdefault(run.same if seeds else run.key, []).append(run)
-    names = dict.fromkeys(name for found in together.values() for run in found for name in run.axes)
-    return [_group(found, [name for name in names if name != SEED], seeds) for found in together.values()]
+        alike.setdefault((run.same, run.problem, run.budget) if seeds else run.key, []).append(run)
+    together = [part for found in alike.values() for part in apart(found, lambda run: run.figures)]
+    names = dict.fromkeys(name for found in together for run in found for name in run.axes)
+    return _told_apart([_group(found, [name for name in names if name != SEED], seeds) for found in together])
+
+
+def apart(found: Iterable[T], figures: Callable[[T], Mapping[str, Figure]]) -> list[list[T]]:
+    """Return what was to sample the same in parts in each of which figures of one name were measured in the same way.
+
+    Args:
+        found: Runs, or groups of them.
+        figures: Returns the figures of one.
+    """
+    parts: list[tuple[dict[str, str], list[T]]] = []
+    for one in found:
+        how = {name: figure.how for name, figure in figures(one).items()}
+        for known, part in parts:
+            if all(known.get(name, it) == it for name, it in how.items()):
+                known |= how
+                part.append(one)
+                break
+        else:
+            parts.append((how, [one]))
+    return [part for _, part in parts]
+
+
+def _told_apart(found: Sequence[Group]) -> list[Group]:
+    """Return groups; where nothing that was asked for tells them apart but the contents of files, these are an axis."""
+    alike: dict[str, list[Mapping[str, str]]] = {}
+    for group in found:
+        asked = json.dumps([dict(group.axes), group.budget], sort_keys=True)
+        alike.setdefault(asked, []).append(group.runs[0].contents)
+    roles = {
+        role: f"{role}.contents"
+        for contents in alike.values()
+        for role in contents[0]
+        if len({one.get(role) for one in contents}) > 1
+    }
+    return [
+        replace(group, axes={**group.axes, **{axis: read[role] for role, axis in roles.items() if role in read}})
+        for group in found
+        for read in [group.runs[0].contents]
+    ]
 
 
 def _group(runs: Sequence[Kept], names: Sequence[str], seeds: bool) -> Group:
@@ -89,34 +147,43 @@ def _group(runs: Sequence[Kept], names: Sequence[str], seeds: bool) -> Group:
     axes = {name: value for name, value in axes.items() if value is not None}
     if not seeds:
         axes[SEED] = runs[0].seed
-    metrics = dict.fromkeys(name for run in runs for name in run.figures)
-    found = {name: [run.figures[name] for run in runs if name in run.figures] for name in metrics}
-    return Group(axes, tuple(runs), {name: _mean(figures) for name, figures in found.items()})
+    first: dict[int, Kept] = {}
+    for run in sorted(runs, key=lambda run: -len(run.figures)):
+        first.setdefault(run.seed, run)
+    one_each = tuple(run for run in runs if first[run.seed] is run)
+    group = Group(axes, one_each, more=tuple(run for run in runs if first[run.seed] is not run))
+    metrics = dict.fromkeys(name for run in group.all for name in run.figures)
+    figures = {name: _mean([run.figures[name] for run in group.having(name)]) for name in metrics}
+    return replace(group, figures=figures)
 
 
 def _mean(figures: Sequence[Figure]) -> Figure:
     """Mean and standard error over the seeds; no standard error where the mean is not finite."""
-    values, n, better = [figure.value for figure in figures], len(figures), figures[0].better
+    values, n = [figure.value for figure in figures], len(figures)
     if n == 1:
         return figures[0]
     mean = values[0] if len(set(values)) == 1 else sum(value / n for value in values)
+    whole = replace(figures[0], value=mean, stderr=None, runs=n)
     if not math.isfinite(mean):
-        return Figure(mean, None, better, n)
+        return whole
     spread = math.hypot(*(value - mean for value in values))
     if spread <= ROUNDING * abs(mean) and not any(figure.stderr for figure in figures):  # exact: no seed is in it
-        return Figure(mean, 0.0, better, n)
-    return Figure(mean, spread / math.sqrt(n * (n - 1)), better, n)
+        return replace(whole, stderr=0.0)
+    return replace(whole, stderr=spread / math.sqrt(n * (n - 1)))
 
 
 def boards(found: Iterable[Group], metric: str) -> list[Board]:
-    """Return a ranking for each problem and budget, the smaller budgets first."""
-    together: dict[tuple[str, float], list[Group]] = {}
+    """Return a ranking for each problem, way to measure and budget, the smaller budgets first, and none at last."""
+    together: dict[tuple[str, str], dict[float, list[Group]]] = {}
     for group in found:
         if metric in group.figures:
-            together.setdefault((group.problem, group.budget), []).append(group)
-    order = {problem: i for i, problem in enumerate(dict.fromkeys(problem for problem, _ in together))}
-    keys = sorted(together, key=lambda key: (order[key[0]], key[1]))
-    return [Board(key[1], tuple(ranking(together[key], metric))) for key in keys]
+            measured = together.setdefault((group.problem, group.figures[metric].how), {})
+            measured.setdefault(group.budget, []).append(group)
+    return [
+        Board(budget, tuple(ranking(measured[budget], metric)))
+        for measured in together.values()
+        for budget in sorted(measured)
+    ]
 
 
 def ranking(found: Iterable[Group], metric: str) -> list[Place]:
@@ -169,7 +236,5 @@ def _tail(difference: float, stderr: float, freedom: float) -> float:
 
 def _differences(one: Group, other: Group, metric: str) -> list[float]:
     """Return the differences of two groups at the seeds that both have."""
-    first, second = (
-        {run.seed: run.figures[metric].value for run in group.runs if metric in run.figures} for group in (one, other)
-    )
+    first, second = ({run.seed: run.figures[metric].value for run in group.having(metric)} for group in (one, other))
     return [second[seed] - value for seed, value in first.items() if seed in second]

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from samplerhub.manifest import ComponentRecord, Manifest
+from samplerhub.manifest import Manifest
+from samplerhub.sweep.identity import asked, digest, how_measured, rounded
 from samplerhub.sweep.kept import Figure
 from samplerhub.sweep.table import LEVEL, chance
 
@@ -50,12 +51,12 @@ def _chance(a: Figure, b: Figure) -> float:
 
 def _apples_and_pears(name: str, manifests: Sequence[Manifest]) -> str:
     """Return why figures of one name do not measure the same; nothing where they do."""
-    measuring = ["target", *(["features"] if any("features" in m.estimates[name].details for m in manifests) else [])]
-    for role in measuring:
-        if len({_asked(m.components.get(role)) for m in manifests}) > 1:
-            return f"another {role}" if role == "target" else "other features"
-    return "measured otherwise" if len({_asked(m.metrics.get(name)) for m in manifests}) > 1 else ""
-
-
-def _asked(component: ComponentRecord | None) -> str:
-    return "" if component is None else component.model_dump_json(include={"target", "fields", "parts", "digest"})
+    if len({digest(asked(m.components.get("target"))) for m in manifests}) > 1:
+        return "another target"
+    levels = {rounded(m.rho) for m in manifests if m.rho is not None}
+    if len(levels) > 1:
+        return f"other noise levels: {', '.join(f'{level:.3g}' for level in sorted(levels))}"
+    how = [how_measured(m, name) for m in manifests]
+    if len({digest(one.get("features")) for one in how}) > 1:
+        return "other features"
+    return "measured otherwise" if len({digest(one["metric"]) for one in how}) > 1 else ""
