@@ -12,7 +12,8 @@ from torch.overrides import TorchFunctionMode
 
 from samplerhub import Problem, Step, time_at
 from samplerhub.protocols import ForwardProcess
-from samplerhub.testing import check_contract, check_evaluations, flow_errors, slope, weak_errors
+from samplerhub.testing import check_contract, check_evaluations, exact, flow_errors, slope, weak_errors
+from samplerhub.testing.law import variance
 from samplerhub_peers.noise import Noise
 from samplerhub_peers.peer import Peer
 
@@ -45,7 +46,7 @@ class Row:
 
     @property
     def short(self) -> bool:
-        """Whether the measured order is below the declared one; of the law, which has no warm start, 2 is enough."""
+        """Whether the measured order is below the declared one; of the law 2 is enough, the page says why."""
         declared = min(self.declared, 2) if self.towards == "law" else self.declared
         return self.order < declared - TOLERANCE
 
@@ -72,6 +73,14 @@ def errors_of(sampler: Peer, process: ForwardProcess, steps: Sequence[int] = STE
     if sampler.draws:
         return weak_errors(sampler, process, steps, DATA)
     return flow_errors(sampler, process, steps, sampler.order)  # type: ignore[attr-defined]
+
+
+def warm_errors(sampler: Peer, process: ForwardProcess, warmth: int, steps: Sequence[int] = STEPS) -> list[float]:
+    """Return the errors of the variance of a sampler's law where its first steps are shorter.
+
+    The length of step j is h^(warmth/(j + 2)), as that of a method of order ``warmth`` for the flow.
+    """
+    return [variance(sampler, process, exact.warm_times(process, n, warmth), DATA) - 1 for n in steps]
 
 
 def _said(check: Callable[[], object]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from importlib import metadata
 
 import torch
@@ -12,10 +13,10 @@ import torch
 from samplerhub import ForwardProcess
 from samplerhub.registry import Registry
 from samplerhub.testing import slope
-from samplerhub_peers.measured import STEPS, Row, errors_of, measured
+from samplerhub_peers.measured import STEPS, Row, errors_of, measured, warm_errors
 from samplerhub_peers.peer import Peer
 from samplerhub_peers.settings import SETTINGS, Fields
-from samplerhub_peers.verification import TRIALS, OnePath, Trial, distance
+from samplerhub_peers.verification import TRIALS, WARM, WARMTHS, OnePath, Trial, distance
 
 FEWER = (24, 48, 96)
 """Steps for the trials: with more of them those that cast to float32 are at its rounding."""
@@ -39,6 +40,10 @@ def main(names: list[str]) -> None:
         print("### The same code with one change\n")
         head = ("sampler", "fields", "the peer's code", "instead", "measured", "with the change")
         _table(head, _trials(registry, trials))
+    if chosen & {name for name, *_ in WARM}:
+        print("### The law, started cold and warm\n")
+        starts = ("cold", *(f"warm, {warmth}" for warmth in WARMTHS))
+        _table(("sampler", "fields", "instead", *starts), _warm(registry, chosen))
     if "diffusers-dpm-single" in chosen:
         one = OnePath(algorithm_type="sde-dpmsolver++", lower_order_final=False)
         order = slope(STEPS, errors_of(one, _process(registry)))
@@ -90,6 +95,18 @@ def _trials(registry: Registry, trials: list[Trial]) -> Iterator[tuple[str, ...]
             after = slope(FEWER, errors_of(sampler, _process(registry), FEWER))
         codes = (f"`{trial.change.old}`", f"`{trial.change.new}`")
         yield trial.sampler, _said(trial.fields), *codes, f"{before:.2f}", f"{after:.2f}"
+
+
+def _warm(registry: Registry, chosen: set[str]) -> Iterator[tuple[str, ...]]:
+    process = _process(registry)
+    for name, fields, change in WARM:
+        if name not in chosen:
+            continue
+        sampler = made(registry, name, fields)
+        with change.applied() if change else nullcontext():
+            errors = [errors_of(sampler, process), *(warm_errors(sampler, process, warmth) for warmth in WARMTHS)]
+        instead = f"`{change.new}`" if change else ""
+        yield name, _said(fields), instead, *(f"{slope(STEPS, these):.2f}" for these in errors)
 
 
 def _ipndm(registry: Registry) -> float:

@@ -100,6 +100,15 @@ TRIALS = (
     Trial("diffusers-dpm", {"solver_order": 3, "algorithm_type": "sde-dpmsolver++"}, SIGN),
 )
 
+SA3 = {"predictor_order": 3, "corrector_order": 3, "tau": 1.0, "lower_order_final": False}
+WARM: tuple[tuple[str, Mapping[str, object], Change | None], ...] = (
+    ("kdiffusion-dpmpp-3m-sde", {"eta": 1.0}, None),
+    ("kdiffusion-dpmpp-3m-sde", {"eta": 1.0}, THREE),
+    ("diffusers-sa", SA3, None),
+)
+"""Methods of order 3 whose law has order 2: whether it is the start that costs it."""
+WARMTHS = (3, 5)
+
 
 class OnePath(DPMSingle):
     """The stochastic single-step method of order 2, with the noise of a step's two stages from one path.

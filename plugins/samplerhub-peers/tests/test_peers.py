@@ -8,10 +8,12 @@ import json
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import samplerhub_peers
 import torch
@@ -314,6 +316,9 @@ def test_the_page_has_a_row_for_each_setting():
         for fields in all_fields:
             said = ", ".join(f"{key} {value}" for key, value in fields.items())
             assert f"| {name} | {said} |" in page
+    for name, fields, _ in importlib.import_module("samplerhub_peers.verification").WARM:
+        said = ", ".join(f"{key} {value}" for key, value in fields.items())
+        assert f"| {name} | {said} |" in page.partition("started cold and warm")[2]
 
 
 @pytest.mark.parametrize("trial", range(8))
@@ -328,6 +333,41 @@ def test_one_change_restores_the_order(trial):
     with chosen.change.applied():
         assert testing.slope(steps, errors_of(sampler, EDM(), steps)) > declared - 0.25
     assert testing.slope(steps, errors_of(sampler, EDM(), steps)) < declared - 0.8
+
+
+@pytest.mark.parametrize("row", range(3))
+def test_a_warm_start_does_not_restore_the_order_of_the_law(row):
+    from samplerhub_peers.measured import errors_of, warm_errors
+    from samplerhub_peers.verification import WARM, WARMTHS
+
+    (name, fields, change), steps = WARM[row], (24, 48, 96)
+    sampler = made(name, **fields)
+    assert sampler.order == 3
+    with change.applied() if change else nullcontext():
+        for errors in (errors_of(sampler, EDM(), steps), *(warm_errors(sampler, EDM(), k, steps) for k in WARMTHS)):
+            assert 1.75 < testing.slope(steps, errors) < 2.5
+        still = {"tau": 0.0} if "tau" in fields else {"eta": 0.0}
+        order = testing.slope(steps, errors_of(made(name, **fields | still), EDM(), steps))
+    assert (order > 2.75) == (change is not None or name == "diffusers-sa")
+
+
+@pytest.mark.parametrize("order", [3, 4])
+@pytest.mark.parametrize(("a", "c"), [(0.0, -1.0), (0.7, -1.5), (-1.0, 0.4)])
+def test_one_draw_a_step_leaves_a_term_of_order_2_in_the_law(order, a, c):
+    """What docs/peers.md has of exponential Adams on dx = (a + c) x dt + dW: the response to a draw, long after it."""
+    for h in (0.002, 0.001):
+        nodes, shares = np.polynomial.legendre.leggauss(20)
+        s = (nodes + 1) / 2
+        bases = [np.prod([(s + i) / (i - j) for i in range(order) if i != j], axis=0) for j in range(order)]
+        weights = [float(shares / 2 @ (np.exp(a * h * (1 - s)) * base)) for base in bases]
+        x = [0.0] * (order - 1) + [1.0]
+        for _ in range(20):
+            x.append(np.exp(a * h) * x[-1] + c * h * sum(w * past for w, past in zip(weights, reversed(x))))
+        u = (a + c) * h
+        drawn = np.expm1(2 * a * h) / (2 * a * h) if a else 1.0
+        had = drawn * (x[-1] / np.exp(20 * u)) ** 2
+        gap = 1 - had / (np.expm1(2 * u) / (2 * u))
+        assert gap / h**2 == pytest.approx(c * (4 * a + 3 * c) / 12, rel=0.03)
 
 
 def test_noise_comes_from_the_generator():
