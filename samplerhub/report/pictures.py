@@ -122,7 +122,7 @@ def _chosen(runs: Sequence[tuple[Group, Kept]], colours: Colours) -> list[tuple[
 
 def _samples(run: Kept, registry: Registry) -> Tensor:
     """Return the first samples of a run, y = x/alpha."""
-    file = run.folder / SAMPLES
+    file = run.file(SAMPLES)
     samples = read_tensors(file)[0].get("samples")
     if samples is None or not len(samples):
         raise UnusableFile(f"{file} has no samples")
