@@ -26,6 +26,7 @@ from PIL import Image
 
 from samplerhub import Registry
 from samplerhub.cli import main
+from samplerhub.cli.asking import Asked
 from samplerhub.cli.planning import plan
 from samplerhub.files import read_tensors
 from samplerhub.manifest import MetricRecord
@@ -51,7 +52,7 @@ Sweeps = Callable[..., Store]
 def cells(**options: str) -> Sequence[Cell]:
     """Return the runs that options ask for, as on the command line."""
     texts = {f"--{name.replace('_', '-')}": tuple(value.split()) for name, value in options.items()}
-    return plan({"--target": ("mixture",), "--samples": ("300",), **texts}, REGISTRY).cells
+    return plan(Asked({"--target": ("mixture",), "--samples": ("300",), **texts}, {}), REGISTRY).cells
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +303,7 @@ def test_pictures_that_cannot_be_drawn_are_told(tmp_path: Path) -> None:
     text = html(store)
     said = " ".join(words(found(parsed(text), "section", id="pictures")[0]).split())
     assert "No picture of target mixture, sampler deis" in said
-    assert "is not a whole safetensors file" in said
+    assert "samples.safetensors was changed: its hash is another" in said
     sweep = Store.at(tmp_path / "gone")
     altered(sweep, one, lambda manifest: manifest["components"]["target"].update(name="gone"))
     text = html(sweep)

@@ -25,7 +25,8 @@ from samplerhub.cli.settings import RUN, Json, Quiet
 from samplerhub.config import RUN_ROLES
 from samplerhub.engine import Engine
 from samplerhub.registry import Registry
-from samplerhub.sweep import Conducted, Skipped, Store, conduct, seconds_of
+from samplerhub.sweep import Conducted, Kept, Skipped, Store, conduct, seconds_of
+from samplerhub.sweep.versions import mixed
 
 File = Annotated[Path | None, typer.Argument(metavar="SWEEP.toml", help="A file with the same options as keys.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the sweep (default: runs/sweep-<hash>).")]
@@ -164,6 +165,8 @@ class _Show:
             render.note(f"done anew: {in_words(cell.axes)} (a worker was lost, or its folder was not whole)", "yellow")
         for cell, error in ended.failed:
             render.note(f"failed {in_words(cell.axes)}: {type(error).__name__}: {error}", "red")
+        for line in mixed(run for run in Store(self.folder).runs() if isinstance(run, Kept)):
+            render.note(line, "yellow")
         if not self.as_json:
             parts = {
                 "done": ended.done,
