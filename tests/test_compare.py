@@ -200,6 +200,21 @@ def test_figures_that_measure_something_else_are_not_compared(
     assert f"({why})" in said(*names)
 
 
+@pytest.mark.parametrize(
+    ("levels", "comparable"), [((0.002, 0.0), False), ((0.002, 10.0), False), ((0.002, None), True)]
+)
+def test_samples_at_other_noise_levels_are_not_compared(
+    runs: Callable[..., list[str]], said: Said, levels: tuple[float | None, ...], comparable: bool
+) -> None:
+    names = runs("deis", "heun")
+    assert [manifest(name)["rho"] for name in names] == [pytest.approx(0.002, rel=1e-12)] * 2
+    for name, level in zip(names, levels):
+        Path(name, "manifest.json").write_text(json.dumps(manifest(name) | {"rho": level}))
+    found = facts(said, *names)["metrics"]["fd"]
+    assert (found["best"] is not None) == comparable
+    assert (found["not_comparable"] or "noise levels").startswith("other noise levels") != comparable
+
+
 def test_other_features_matter_to_what_reads_them(runs: Callable[..., list[str]], said: Said) -> None:
     first, second = runs("deis", "forward")
     change(first, {"kl": manifest(second)["estimates"]["kl"]})

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 from scipy import stats
@@ -23,7 +24,7 @@ from samplerhub.errors import SamplerhubError
 from samplerhub.manifest import Manifest, MetricRecord
 from samplerhub.sweep import Kept, Store, groups
 from samplerhub.sweep import index as index_of
-from samplerhub.sweep.result import RESULT
+from samplerhub.sweep.result import RESULT, _sha256
 
 SWEEP = (
     "sweep --sampler deis,heun --nfe 4,6 --seeds 3 --metric kl --metric energy --target mixture -n 300 --engine serial"
@@ -201,8 +202,6 @@ def test_three_metrics_fit_into_80_columns_and_what_does_not_fit_follows_below(
 
 def rewrite(file: Path, more: Callable[[dict[str, Any]], dict[str, Any]], axes: dict[str, Any] | None = None) -> None:
     """Add figures to a run's result, with the hash that it then has."""
-    from samplerhub.sweep.result import _sha256
-
     result = json.loads(file.read_text())["result"]
     for name, estimate in more(result["manifest"]).items():
         result["manifest"]["estimates"][name] = MetricRecord.model_validate(estimate).model_dump(mode="json")
@@ -354,6 +353,160 @@ def test_what_was_default_then_and_asked_for_later_is_one_group(
     assert len(listed(asked, sweep, "--where", "churn=0")) == 16
 
 
+# What is ranked with what
+
+
+def swept(folder: str, options: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Do a sweep, and return what it says."""
+    capsys.readouterr()
+    assert main(["sweep", *options.split(), "--engine", "serial", "--quiet", "--out", folder]) == 0
+    out, err = capsys.readouterr()
+    return out + err
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_is_on_every_board_for_which_it_was_asked(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    """``rk`` spends 8 evaluations of 8 and of 10."""
+    swept("s", "--target mixture --sampler rk,deis --nfe 8,10 --seeds 2 --metric energy -n 100", capsys)
+    rows = listed(asked, "s", "--best", "energy")
+    assert sorted((row["nfe"], row["sampler"], row["nfe_spent"], row["seeds"]) for row in rows) == [
+        (8, "deis", 8, 2),
+        (8, "rk", 8, 2),
+        (10, "deis", 10, 2),
+        (10, "rk", 8, 2),
+    ]
+    assert asked("s").startswith("8 runs in 4 groups, 2 seeds each\n")
+
+
+@pytest.mark.usefixtures("here")
+def test_steps_that_need_a_budget_are_the_same_as_the_budget(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ("--nfe 5", "--steps 5"):
+        assert "2 done" in swept(
+            "s", f"--target mixture --sampler deis {more} --seeds 2 --metric energy -n 100", capsys
+        )
+    (row,) = listed(asked, "s", "--per", "group")
+    assert (row["seeds"], row["nfe"]) == (2, 5)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_metric_that_is_added_splits_no_ranking(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    base = "--target mixture --nfe 5 --seeds 2 -n 100 --sampler"
+    swept("s", f"{base} deis,heun --metric energy", capsys)
+    before = listed(asked, "s", "--best", "energy")
+    swept("s", f"{base} heun,ddim --metric kl --metric energy", capsys)
+    rows = listed(asked, "s", "--best", "energy")
+    assert [row["rank"] for row in rows] == [1, 2, 3]
+    assert [row["seeds"] for row in rows] == [2, 2, 2]
+    assert {row["sampler"]: row["energy"] for row in before}.items() <= {
+        r["sampler"]: r["energy"] for r in rows
+    }.items()
+    assert [row["sampler"] for row in rows if "kl" in row] == [
+        row["sampler"] for row in rows if row["sampler"] != "deis"
+    ]
+    assert [row["rank"] for row in listed(asked, "s", "--best", "kl")] == [1, 2]
+    assert "8 runs in 3 groups, 2 seeds each" in asked("s")
+    assert "4 there before" in swept("s", f"{base} heun,ddim --metric energy --metric kl --dtype float32", capsys)
+    assert main(["report", "s"]) == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_samples_at_other_noise_levels_are_not_ranked_together(
+    asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swept("s", "--target mixture --sampler deis,heun --nfe 5 --rho-min 0.002,10 --metric kl -n 100", capsys)
+    rows = listed(asked, "s", "--best", "kl")
+    assert [(row["rank"], row["rho"]) for row in rows] == [(1, 0.002), (2, 0.002), (1, 10.0), (2, 10.0)]
+    titles = [line for line in asked("s", "--best", "kl").splitlines() if "noise level" in line]
+    assert titles == ["rho-min 0.002, noise level 0.002", "rho-min 10, noise level 10"]
+    swept("t", "--target mixture --sampler heun --sampler.last stop,denoise --nfe 6 --metric kl -n 100", capsys)
+    assert [row["rank"] for row in listed(asked, "t", "--best", "kl")] == [1, 1]  # the one is denoised
+    swept("u", "--target mixture --process edm,vp --rho-min 0.1 --nfe 6 --metric kl -n 100", capsys)
+    assert [row["rank"] for row in listed(asked, "u", "--best", "kl")] == [1, 2]  # the same but for rounding
+
+
+@pytest.mark.usefixtures("here")
+def test_samplers_that_nothing_limits_are_ranked_together(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    both = "dormand-prince,bogacki-shampine"
+    swept("s", f"--target mixture --sampler {both},deis --metric energy -n 100", capsys)
+    rows = listed(asked, "s", "--best", "energy")
+    assert [(row["rank"], row.get("nfe")) for row in rows] == [(1, 10), (1, None), (2, None)]
+    assert "no budget of NFE" in asked("s", "--best", "energy")
+    assert main(["report", "s"]) == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_two_contents_of_one_file_are_two_rows_that_can_be_told(
+    asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for seed, name in ((0, "b.npy"), (1, "b.npy"), (1, "c.npy")):
+        np.save(name, np.random.default_rng(seed).normal(size=(50, 2)))
+        said.append(swept("s", f"--target {name} --model empirical --nfe 4 --metric energy -n 50", capsys))
+    assert ["1 done" in one for one in said] == [True, True, False]  # the last has the contents of the one before
+    rows = listed(asked, "s")
+    assert len({row["target.contents"] for row in rows}) == len(rows) == 2
+    kept = [run for run in Store(Path("s")).runs() if isinstance(run, Kept)]
+    for row, run in zip(rows, sorted(kept, key=lambda run: [row["key"] for row in rows].index(run.key))):
+        assert str(run.manifest.components["target"].digest).startswith(row["target.contents"])
+
+
+@pytest.mark.usefixtures("here")
+def test_lists_are_found_however_they_are_written(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    windows = "--churn-window 0.1,10 --churn-window 1,20"
+    swept("s", f"--target mixture --sampler deis --churn 0.3 {windows} --nfe 4 --metric kl -n 50", capsys)
+    for text, count in (
+        ("0.1,10", 1),
+        ("[0.1, 10]", 1),
+        ("[0.10,10.0]", 1),
+        ("[0.1,10],[1,20]", 2),
+        ("0.1", 0),
+        ("[10, 0.1]", 0),
+    ):
+        assert len(listed(asked, "s", "--where", f"churn-window={text}")) == count
+        assert len(listed(asked, "s", "--where", f"churn-window!={text}")) == 2 - count
+
+
+def test_versions_that_differ_are_said(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["results", str(sweep)]) == 0
+    assert "versions" not in capsys.readouterr().err
+    for file, torch in zip(sorted(sweep.glob(f"*/{RESULT}")), ("1.0", "1.0", "1.1")):
+        result = json.loads(file.read_text())["result"]
+        result["manifest"]["environment"]["torch"] = torch
+        result["manifest"]["components"]["sampler"] |= {"distribution": "other", "version": torch}
+        file.write_text(json.dumps({"sha256": _sha256(result), "result": result}))
+    again = [*SWEEP.split(), "--quiet", "--out", str(sweep)]
+    for arguments in (["results", str(sweep)], ["results", str(sweep), "--json"], again):
+        assert main(arguments) == 0
+        err = capsys.readouterr().err
+        assert "different versions of torch: 1.0 (2), 1.1 (1), " in err
+        assert "different versions of other: 1.0 (2), 1.1 (1)" in err
+
+
+def test_a_seed_of_more_than_64_bits_is_text_in_parquet(tmp_path: Path) -> None:
+    file = tmp_path / "x.parquet"
+    writer_of(file)(file, ["seed"], [{"seed": 10**20 - 1}, {"seed": 1}, {"seed": 2**63 - 1}])
+    assert pyarrow.parquet.read_table(file).to_pydict()["seed"] == ["99999999999999999999", "1", str(2**63 - 1)]
+    writer_of(file)(file, ["seed"], [{"seed": -(2**63)}, {"seed": 2**63 - 1}])
+    assert pyarrow.parquet.read_table(file).to_pydict()["seed"] == [-(2**63), 2**63 - 1]
+
+
+def test_the_record_of_a_failure_that_is_not_whole_is_named(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store(sweep).fail(Failing("f" * 12), ValueError("no square"))  # type: ignore[arg-type]
+    (sweep / "failed" / "0123456789ab.json").write_text('{"key": "0')
+    assert main(["results", str(sweep)]) == 0
+    err = capsys.readouterr().err
+    assert "failed 0123456789ab: why is not known" in err
+    assert "2 runs failed" in err
+
+
 # The index
 
 
@@ -421,6 +574,7 @@ def test_a_folder_that_cannot_be_written_goes_without_an_index(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
+    (sweep / index_of.INDEX).unlink()
     monkeypatch.setattr(os, "replace", refuse)  # a mode would not stop root
     assert len(listed(asked, sweep)) == 12
     assert not (sweep / index_of.INDEX).exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -18,7 +19,8 @@ from samplerhub.config import Choice, RunConfig, read_manifest
 from samplerhub.errors import InvalidSetting, NotFinite, UnusableFile
 from samplerhub.files import read_tensors
 from samplerhub.registry import Registry
-from samplerhub.sweep import Cell, Store, conduct
+from samplerhub.sweep import Cell, Kept, Skipped, Store, conduct, groups
+from samplerhub.sweep.store import Noted
 from samplerhub_engines.serial import SerialEngine
 
 REGISTRY = Registry.discover()
@@ -102,6 +104,38 @@ def test_a_file_counts_with_its_contents(tmp_path: Path) -> None:
     assert keys[0] != keys[1]
 
 
+def test_a_file_counts_wherever_it_is(tmp_path: Path) -> None:
+    keys, kept = [], []
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, np.random.default_rng(0).normal(size=(50, 2)))
+        target = {"target": Choice(name="array", fields={"file": str(tmp_path / name)})}
+        one = Cell.of(RunConfig(components={**target, "model": Choice(name="empirical")}, samples=10), {}, REGISTRY)
+        store = Store.at(tmp_path / name.partition(".")[0])
+        conduct([one], store, SerialEngine())
+        keys.append(one.key)
+        kept.append(store.read(one.key))
+    assert keys[0] == keys[1]
+    assert (kept[0].same, kept[0].problem) == (kept[1].same, kept[1].problem)
+
+
+@pytest.mark.parametrize("said", [{"dtype": "float32"}, {"block": 8192}, {"device": "cpu"}])
+def test_what_a_run_has_by_default_is_the_same_run_where_it_is_said(said: dict[str, Any]) -> None:
+    assert cell(**said).key == cell().key
+
+
+def test_the_order_of_metrics_is_nothing_but_which_is_called_what(tmp_path: Path) -> None:
+    assert cell(metrics=("kl", "energy")).key == cell(metrics=("energy", "kl")).key
+    ways = [Choice(name="kl", fields={"direction": way}) for way in ("forward", "reverse")]
+    both = [config().model_copy(update={"metrics": tuple(one)}) for one in (ways, ways[::-1])]
+    first, second = (Cell.of(one, {}, REGISTRY) for one in both)
+    assert first.key != second.key  # kl and kl-2 are others
+    store = Store.at(tmp_path)
+    conduct([first, second], store, SerialEngine())
+    kept = [store.read(one.key) for one in (first, second)]
+    assert kept[0].manifest.estimates["kl"].value == kept[1].manifest.estimates["kl-2"].value
+    assert [len(group.runs) for group in groups(kept)] == [1, 1]
+
+
 def test_another_seed_is_what_asking_for_it_gives() -> None:
     assert cell().at(5).key == cell(seed=5).key
 
@@ -152,22 +186,24 @@ def test_a_run_that_fails_ends_no_other_and_is_tried_again(tmp_path: Path) -> No
     assert ended.before == 2
 
 
-def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("notes", [["Traceback: in another process"], []])
+def test_a_bug_keeps_its_traceback(tmp_path: Path, notes: list[str]) -> None:
     class Buggy(SerialEngine):
         def map(self, task: Any, jobs: Any) -> Iterator[Any]:
             def fails(job: Any) -> None:
-                try:
-                    raise ZeroDivisionError("a bug")
-                except ZeroDivisionError as error:
-                    error.add_note("Traceback: here")
-                    raise
+                error = ZeroDivisionError("a bug")
+                for note in notes:
+                    error.add_note(note)
+                raise error
 
             return super().map(fails, jobs)
 
     store = Store.at(tmp_path)
     conduct(cells(1), store, Buggy())
     (told,) = store.failures()
-    assert (told.error, told.traceback) == ("ZeroDivisionError: a bug", "Traceback: here")
+    assert told.error == "ZeroDivisionError: a bug"
+    assert "Traceback" in told.traceback
+    assert (notes[0] == told.traceback) if notes else ("in fails" in told.traceback)
     conduct(cells(1), store, SerialEngine())
     assert store.failures() == []
 
@@ -270,9 +306,71 @@ def test_a_name_that_gains_an_axis_has_it_in_its_earlier_runs_too(tmp_path: Path
     assert store.read(one.key).axes == {"sampler": "heun", "churn": 0}
 
 
-def test_commands_and_what_was_skipped_are_kept(tmp_path: Path) -> None:
-    from samplerhub.sweep import Skipped
+@pytest.mark.parametrize("name", ["samples.safetensors", "manifest.json"])
+@pytest.mark.parametrize("damage", [DAMAGE[how] for how in ("truncated", "empty", "missing")])
+def test_a_run_whose_other_files_are_not_whole_is_made_again(
+    damage: Callable[[Path], None], name: str, tmp_path: Path
+) -> None:
+    store, all_of_them = Store.at(tmp_path), cells(2)
+    conduct(all_of_them, store, SerialEngine())
+    damage(store.folder / all_of_them[0].key / name)
+    ended = conduct(all_of_them, store, SerialEngine())
+    assert (ended.before, ended.done, ended.again) == (1, 1, all_of_them[:1])
+    assert conduct(all_of_them, store, SerialEngine()).before == 2
 
+
+def test_samples_of_the_same_size_are_told_apart_by_their_hash(tmp_path: Path) -> None:
+    store, one = Store.at(tmp_path), cell()
+    conduct([one], store, SerialEngine())
+    (fresh,) = store.runs()
+    (indexed,) = store.runs()
+    file = store.folder / one.key / "samples.safetensors"
+    for run in (fresh, indexed):
+        assert isinstance(run, Kept)
+        assert run.file("samples.safetensors") == file
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for run in (fresh, indexed):
+        assert isinstance(run, Kept)
+        with pytest.raises(UnusableFile, match=r"samples\.safetensors was changed"):
+            run.file("samples.safetensors")
+
+
+def test_a_result_without_what_is_written_today_is_read(tmp_path: Path) -> None:
+    store = Store.at(tmp_path)
+    one = cell("heun", steps=None, nfe=9)
+    conduct([one], store, SerialEngine())
+    file = store.folder / one.key / "result.json"
+    result = json.loads(file.read_text())["result"]
+    old = {"axes": result["axes"], "manifest": result["manifest"]}
+    del old["manifest"]["rho"]
+    digest = hashlib.sha256(json.dumps(old, sort_keys=True).encode()).hexdigest()
+    file.write_text(json.dumps({"sha256": digest, "result": old}))
+    assert store.has(one.key, {"churn": 0})
+    kept = store.read(one.key)
+    assert (kept.budget, kept.rho, kept.files) == (9, None, {})
+    assert kept.axes["churn"] == 0
+
+
+@pytest.mark.parametrize("text", ['{"key": "0', "[]", ""])
+def test_the_record_of_a_failure_that_is_not_whole_hides_no_other(text: str, tmp_path: Path) -> None:
+    store, bad = Store.at(tmp_path), broken()
+    conduct([bad], store, SerialEngine())
+    (tmp_path / "failed" / "0123456789ab.json").write_text(text)
+    found = {one.key: one.error for one in store.failures()}
+    assert found.keys() == {bad.key, "0123456789ab"}
+    assert "0123456789ab.json" in found["0123456789ab"]
+
+
+@pytest.mark.parametrize("skipped", ['{"reason": "x"}', '{"axes": {}}', "3", '{"axes": 1, "reason": "x"}'])
+def test_what_was_skipped_is_told_as_far_as_it_is_whole(skipped: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(
+        f'{{"commands": ["a"], "skipped": [{skipped}, {{"axes": {{}}, "reason": "y"}}]}}'
+    )
+    assert Store(tmp_path).noted() == Noted(("a",), (Skipped({}, "y"),))
+
+
+def test_commands_and_what_was_skipped_are_kept(tmp_path: Path) -> None:
     store = Store.at(tmp_path)
     store.note("samplerhub sweep a", [Skipped({"nfe": 1}, "too few")])
     store.note("samplerhub sweep b", [Skipped({"nfe": 1}, "too few")])

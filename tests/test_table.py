@@ -6,6 +6,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
@@ -207,6 +208,60 @@ def test_the_budget_is_what_was_allowed_not_what_a_sampler_made_of_it() -> None:
     (board,) = boards(groups([first, second]), "m")
     assert board.budget == 5
     assert [place.group.nfe for place in board.places] == [4.0, 5.0]
+
+
+def test_a_seed_counts_once_whatever_else_was_measured() -> None:
+    first = [run(seed, {"m": float(seed)}) for seed in (0, 1)]
+    more = [run(seed, {"m": float(seed), "k": 7.0 + seed}) for seed in (0, 1)]
+    other = [run(1, {"j": 3.0})]
+    (one,) = groups([*first, *more, *other])
+    assert one.runs == tuple(more)  # which have the most figures
+    assert one.all == (*more, *first, *other)
+    assert one.figures["m"] == Figure(0.5, 0.5, runs=2)
+    assert one.figures["k"] == Figure(7.5, 0.5, runs=2)
+    assert one.figures["j"] == Figure(3.0)
+    assert one.having("j") == other
+    against = group([1.0, 1.5], same="b")
+    assert tied(one, against, "m") == (stats.ttest_rel([0, 1], [1, 1.5]).pvalue > LEVEL)
+    assert len(groups([*first, *more], seeds=False)) == 4
+
+
+def test_the_same_run_at_two_budgets_is_on_both_boards() -> None:
+    runs = [run(seed, {"m": 1.0}, same="rk", nfe=8.0, budget=budget) for budget in (8, 10) for seed in range(3)]
+    runs += [run(seed, {"m": 2.0}, same="deis", nfe=10.0) for seed in range(3)]
+    found = boards(groups(runs), "m")
+    assert [(board.budget, [len(place.group.runs) for place in board.places]) for board in found] == [
+        (8, [3]),
+        (10, [3, 3]),
+    ]
+
+
+def test_what_nothing_limits_is_ranked_together_and_last() -> None:
+    runs = [run(0, {"m": nfe}, same=str(nfe), nfe=nfe, budget=None) for nfe in (45.2, 84.1)]
+    first, last = boards(groups([*runs, run(0, {"m": 3.0}, same="c", nfe=100.0)]), "m")
+    assert (first.budget, last.budget) == (100.0, INF)
+    assert [place.group.nfe for place in last.places] == [45.2, 84.1]
+
+
+def test_figures_of_one_name_that_were_measured_otherwise_are_apart() -> None:
+    runs = [run(seed, {"m": Figure(1.0, how=how), "k": 2.0}) for how in ("x", "y") for seed in (0, 1)]
+    found = groups([*runs, run(0, {"k": 2.0, "j": 1.0})])
+    assert [len(one.runs) for one in found] == [2, 2]
+    assert [len(board.places) for board in boards(found, "m")] == [1, 1]
+    assert [len(board.places) for board in boards(found, "k")] == [2]
+
+
+def test_what_differs_in_the_contents_of_files_alone_is_told_apart() -> None:
+    runs = [
+        replace(run(seed, {"m": 1.0}, same=same, target="b.npy"), contents={"target": same, "model": "0"})
+        for same in ("3fa9", "77b1")
+        for seed in (0, 1)
+    ]
+    assert [dict(one.axes) for one in groups(runs)] == [
+        {"target": "b.npy", "target.contents": "3fa9"},
+        {"target": "b.npy", "target.contents": "77b1"},
+    ]
+    assert [dict(one.axes) for one in groups(runs[:2])] == [{"target": "b.npy"}]
 
 
 @pytest.mark.slow
