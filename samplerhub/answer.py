@@ -1,30 +1,22 @@
-"""What one plugin answers: it is imported, its hook is called, and what it returns is checked.
-
-`serve` does so in a process of its own, in which a plugin may print, exit, hang or crash: only its answer leaves it.
-"""
+"""What one plugin answers: it is imported, its hook is called, and what it returns is checked."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from io import StringIO
 from pkgutil import resolve_name
-from queue import SimpleQueue
-from typing import Any, TextIO
+from typing import Any
 
 import pluggy
 
 from samplerhub import plugin as hooks
 from samplerhub.errors import BrokenPlugin
+from samplerhub.foreign import confined, line, shown, silenced
 from samplerhub.plugin import ROLES, Entry
 from samplerhub.wording import did_you_mean
 
@@ -53,12 +45,39 @@ class Answer:
     note: str | None = None
 
 
+def read(text: bytes) -> Answer:
+    """Return an answer from its JSON, texts in it being fit to be shown.
+
+    Raises:
+        ValueError: It is none: whoever gave it is not as it was before.
+    """
+    try:
+        facts = json.loads(text)
+        entries = tuple(_entry(entry) for entry in facts["entries"])
+        if wrong := next(filter(None, map(_what_is_wrong, entries)), None):
+            raise ValueError(wrong)
+        error, note = (None if facts[name] is None else line(facts[name]) for name in ("error", "note"))
+        return Answer(entries, error, float(facts["seconds"]), note)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{error!r}") from error
+
+
+def _entry(facts: dict[str, Any]) -> Entry:
+    entry = Entry(**{name: _tuples(value) for name, value in facts.items()})
+    return replace(entry, summary=line(entry.summary))
+
+
+def _tuples(value: Any) -> Any:
+    """Return what JSON has made a list of as the tuple that it was, and what is in it."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 def answer(question: Question) -> Answer:
     """Import a plugin and return what it offers, or what went wrong."""
     began = time.monotonic()
     try:
         _refuse_unmet(question.requires)
-        found = _checked(_asked(question))
+        found = _given(question)
     except BrokenPlugin as error:
         found = Answer(error=str(error))
     return replace(found, seconds=time.monotonic() - began)
@@ -73,11 +92,17 @@ def raise_broken(question: Question, source: str) -> None:
     try:
         _refuse_unmet(question.requires)
         with silenced():
-            error = _checked(_asked(question)).error
+            error = _given(question).error
     except BrokenPlugin as broken:
         raise BrokenPlugin(f"plugin {question.name} of {source}: {broken}") from broken.__cause__
     if error:
-        raise BrokenPlugin(f"plugin {question.name} of {source}: {error}")
+        raise BrokenPlugin(f"plugin {question.name} of {source}: {line(error)}")
+
+
+def _given(question: Question) -> Answer:
+    returned = _asked(question)
+    with confined("samplerhub_entries returned what cannot be read"):
+        return _checked(returned)
 
 
 def _asked(question: Question) -> object:
@@ -98,16 +123,16 @@ def _asked(question: Question) -> object:
 
 def _refuse_unmet(requires: Sequence[str]) -> None:
     """Raise where the samplerhub that is installed is not one that the plugin's distribution asks for."""
-    if not any(re.match(r"samplerhub\s*[^\w\s.-]", line, re.IGNORECASE) for line in requires):
+    if not any(re.match(r"samplerhub\s*[^\w\s.-]", written, re.IGNORECASE) for written in requires):
         return
     from importlib import metadata
 
     from packaging.requirements import InvalidRequirement, Requirement
 
     installed = metadata.version("samplerhub")
-    for line in requires:
+    for written in requires:
         try:
-            requirement = Requirement(line)
+            requirement = Requirement(written)
         except InvalidRequirement:
             continue
         if requirement.name.lower() != "samplerhub" or (requirement.marker and not requirement.marker.evaluate()):
@@ -137,21 +162,21 @@ def _checked(returned: object) -> Answer:
 
 def _what_is_wrong(entry: object) -> str | None:
     if not isinstance(entry, Entry):
-        return f"samplerhub_entries returned {entry!r} where an Entry is expected"
+        return f"samplerhub_entries returned {shown(entry)} where an Entry is expected"
     if not all(isinstance(text, str) for text in (entry.role, entry.name, entry.target, entry.summary)):
-        return f"{entry!r} has a field that is not a string"
+        return f"{shown(entry)} has a field that is not a string"
     if not (isinstance(entry.aliases, list | tuple) and isinstance(entry.default, bool)):
-        return f"{entry!r}: aliases are a tuple of names, default is True or False"
+        return f"{shown(entry)}: aliases are a tuple of names, default is True or False"
     for what, pairs in (("files", entry.files), ("deprecated", entry.deprecated)):
         if not _are_pairs(pairs):
-            return f"{entry!r}: {what} are a tuple of pairs of strings"
+            return f"{shown(entry)}: {what} are a tuple of pairs of strings"
     if entry.role not in ROLES:
-        return f"{entry.name!r} has the unknown role {entry.role!r}{did_you_mean(entry.role, ROLES)}"
+        return f"{shown(entry.name)} has the unknown role {shown(entry.role)}{did_you_mean(entry.role, ROLES)}"
     for name in (entry.name, *entry.aliases, *(old for old, _ in entry.deprecated)):
         if not (isinstance(name, str) and NAME.fullmatch(name)):
-            return f"{entry.role} {name!r}: a name has lower case letters, digits and hyphens"
+            return f"{entry.role} {shown(name)}: a name has lower case letters, digits and hyphens"
     if not TARGET.fullmatch(entry.target):
-        return f'{entry.role} {entry.name!r}: target {entry.target!r} is not "package.module:Class"'
+        return f'{entry.role} {entry.name!r}: target {shown(entry.target)} is not "package.module:Class"'
     return None
 
 
@@ -175,79 +200,6 @@ def _what_is_missing(entry: Entry) -> str | None:
         except (ImportError, ValueError):
             spec = None
         if spec is None:
-            return (
-                f"{entry.role} {entry.name!r}: there is no module {module!r}, which its target {entry.target!r} names"
-            )
+            target = shown(entry.target)
+            return f"{entry.role} {entry.name!r}: there is no module {module!r}, which its target {target} names"
     return None
-
-
-@contextmanager
-def confined(what: str) -> Iterator[None]:
-    """Turn whatever foreign code raises, exiting included, into a `BrokenPlugin`."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        text = " ".join(str(error).split())
-        raise BrokenPlugin(f"{what}: {type(error).__name__}{': ' if text else ''}{text}") from error
-
-
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Keep foreign code from printing."""
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        yield
-
-
-def serve() -> None:
-    """Answer the questions that come on standard input, one a line, until it is closed.
-
-    The answers go to what standard output was; whatever else is printed goes to standard error, a file that is looked
-    at after each question.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is meant for the command that asks, which then closes the input
-    questions: SimpleQueue[dict[str, Any]] = SimpleQueue()
-    threading.Thread(target=_listen, args=(os.dup(0), questions), daemon=True).start()
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    printed = os.dup(2)
-    os.dup2(2, 1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    with suppress(OSError):  # a plugin closed what it did not open
-        _answer_all(questions, answers, printed)
-    os._exit(1)
-
-
-def _answer_all(questions: SimpleQueue[dict[str, Any]], answers: TextIO, printed: int) -> None:
-    while True:
-        question = Question(**questions.get())
-        before = os.fstat(printed).st_size
-        try:
-            given = answer(question)
-        except BaseException as error:
-            given = Answer(error=f"fails: {type(error).__name__}")
-        answers.write(json.dumps(asdict(replace(given, note=_noted(printed, before)))) + "\n")
-        answers.flush()
-
-
-def _listen(source: int, questions: SimpleQueue[dict[str, Any]]) -> None:
-    """Pass questions on; when whoever asks has gone, so has this process, whatever it is importing."""
-    try:
-        with os.fdopen(source, encoding="utf-8") as lines:
-            for line in lines:
-                questions.put(json.loads(line))
-    finally:
-        os._exit(0)
-
-
-def _noted(printed: int, before: int) -> str | None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # a plugin may have closed or replaced it
-            stream.flush()
-    if os.fstat(printed).st_size == before:
-        return None
-    os.lseek(printed, before, os.SEEK_SET)
-    line = os.read(printed, 200).decode(errors="replace").strip().partition("\n")[0]
-    os.lseek(printed, 0, os.SEEK_END)
-    return f"prints on import: {line[:60]!r}"

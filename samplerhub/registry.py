@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from samplerhub.answer import confined, silenced
 from samplerhub.deprecation import tell
-from samplerhub.discovery import LONG, OWN, Discovery, PluginRecord, Registered
+from samplerhub.discovery import LONG, PATIENCE, SHORT, Discovery, PluginRecord, Registered
 from samplerhub.errors import BrokenPlugin, UnknownComponent
-from samplerhub.plugin import ROLES, Entry
+from samplerhub.foreign import confined, shown, silenced
+from samplerhub.installed import OWN
+from samplerhub.plugin import ROLES
 from samplerhub.wording import among, did_you_mean
 
 if TYPE_CHECKING:
@@ -35,28 +37,34 @@ class Registry:
 
     def __init__(self, plugins: Iterable[PluginRecord] = ()) -> None:
         self._discovery: Discovery | None = None
+        self._patient = True
         self._settle(tuple(plugins))
 
     def _settle(self, plugins: tuple[PluginRecord, ...]) -> None:
         entries = sorted((r for p in plugins for r in p.components), key=lambda r: (r.entry.name, r.plugin))
         self._by_role = {role: tuple(r for r in entries if r.entry.role == role) for role in ROLES}
         self._known: tuple[PluginRecord, ...] | None = plugins
-        several = {one for one, count in Counter((r.entry.role, r.entry.name) for r in entries).items() if count > 1}
-        if several:
+        offers = ({(r.entry.role, name) for r in p.components for name in _names(r)} for p in plugins)
+        count = Counter(one for offered in offers for one in offered)
+        if several := {one for one in count if count[one] > 1}:
             self._known = tuple(self._noting(plugin, several) for plugin in plugins)
 
     @classmethod
-    def discover(cls, environment: Mapping[str, str] = os.environ) -> Registry:
+    def discover(cls, environment: Mapping[str, str] = os.environ, *, patient: bool = True) -> Registry:
         """Look at every installed distribution that has an entry point in the group ``samplerhub``.
 
         ``SAMPLERHUB_PLUGINS=a,b`` limits it to these entry points or distributions, ``SAMPLERHUB_DISABLE=a,b`` leaves
         these out; ``SAMPLERHUB_STRICT=1`` imports all of them in this process and raises at the first failure.
 
+        Args:
+            environment: Where these variables are.
+            patient: Whether plugins that take long to import are waited for where they are needed.
+
         Raises:
             BrokenPlugin: A plugin fails, and ``SAMPLERHUB_STRICT`` is set.
         """
         registry = cls()
-        registry._discovery, registry._known = Discovery(environment), None
+        registry._discovery, registry._known, registry._patient = Discovery(environment), None, patient
         return registry
 
     @property
@@ -72,10 +80,10 @@ class Registry:
 
     def wait(self) -> bool:
         """Wait for plugins that are still importing, half a minute at most; say whether there were any."""
-        waiting = self._discovery is not None and self._discovery.pending
-        if self._discovery is not None and waiting:
-            self._settle(self._discovery.records(LONG))
-        return waiting
+        if self._discovery is None or not (self._patient and self._discovery.pending):
+            return False
+        self._settle(self._discovery.records(LONG))
+        return True
 
     def entries(self, role: str) -> tuple[Registered, ...]:
         """Return the components of a role, by name."""
@@ -109,7 +117,7 @@ class Registry:
             raise UnknownComponent(f"{role} {name!r} is offered by {len(found)} plugins: write {spelled}")
 
         plain = name.rpartition(":")[2]
-        known = sorted({known for r in self.entries(role) for known in (r.entry.name, *r.entry.aliases)})
+        known = sorted({known for r in self.entries(role) for known in _names(r)})
         message = f"no {role} named {name!r}{among(plain, known)}"
         if failed := ", ".join(plugin.called for plugin in self.failed):
             message += f" (plugins that failed, see `samplerhub plugins`: {failed})"
@@ -140,26 +148,35 @@ class Registry:
 
     def _ask(self) -> None:
         if self._known is None and self._discovery is not None:
-            self._settle(self._discovery.records())
+            self._settle(self._discovery.records(PATIENCE if self._patient else SHORT))
 
     def _noting(self, plugin: PluginRecord, several: Collection[tuple[str, str]]) -> PluginRecord:
-        """Return the record of a plugin with a note of its names that other plugins offer too."""
-        shared = [self.spelled(r) for r in plugin.components if (r.entry.role, r.entry.name) in several]
+        """Return the record of a plugin with a note of its names and aliases that mean another plugin's component."""
+
+        def is_shared(one: Registered) -> bool:
+            role = one.entry.role
+            shared = (self._offered(role, name) for name in _names(one) if (role, name) in several)
+            return any(found != [one] for found in shared)
+
+        shared = [self.spelled(r) for r in plugin.components if is_shared(r)]
         if not shared:
             return plugin
         note = f"offers names that another plugin offers too: write {', '.join(shared)}"
         return replace(plugin, note=f"{plugin.note}; {note}" if plugin.note else note)
 
     def _offered(self, role: str, name: str) -> list[Registered]:
-        return self._named(role, name, lambda entry: (entry.name, *entry.aliases))
+        """Return the components of that name; where there is none, of that alias."""
+        found, plain = self._of_source(role, name)
+        return [r for r in found if r.entry.name == plain] or [r for r in found if plain in r.entry.aliases]
 
     def _formerly(self, role: str, name: str) -> list[Registered]:
-        return self._named(role, name, lambda entry: tuple(old for old, _ in entry.deprecated))
+        found, plain = self._of_source(role, name)
+        return [r for r in found if plain in dict(r.entry.deprecated)]
 
-    def _named(self, role: str, name: str, names: Callable[[Entry], Collection[str]]) -> list[Registered]:
+    def _of_source(self, role: str, name: str) -> tuple[list[Registered], str]:
+        """Return the components of the plugin or distribution that stands before a name, and the name."""
         source, _, plain = name.rpartition(":")
-        of_source = (r for r in self.entries(role) if source in ("", r.plugin, r.distribution))
-        return [r for r in of_source if plain in names(r.entry)]
+        return [r for r in self.entries(role) if source in ("", r.plugin, r.distribution)], plain
 
     def default(self, role: str) -> Registered:
         """Return the component that is taken where the user names none.
@@ -186,10 +203,14 @@ class Registry:
         registered = self.find(role, name)
         module, _, path = registered.entry.target.partition(":")
         where = f"{role} {name!r} of {registered.source} ({registered.entry.target})"
-        with silenced(), confined(f"{where} cannot be loaded"):
+        with nullcontext() if module in sys.modules else silenced(), confined(f"{where} cannot be loaded"):
             component: object = import_module(module)
             for attribute in path.split("."):
                 component = getattr(component, attribute)
         if not (isinstance(component, type) and issubclass(component, BaseModel)):
-            raise BrokenPlugin(f"{where} is not a samplerhub.Component but {component!r}")
+            raise BrokenPlugin(f"{where} is not a samplerhub.Component but {shown(component)}")
         return component
+
+
+def _names(component: Registered) -> tuple[str, ...]:
+    return (component.entry.name, *component.entry.aliases)

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from traceback import walk_tb
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -37,13 +38,17 @@ def _command(arguments: Sequence[str]) -> int:
     from samplerhub.errors import SamplerhubError
     from samplerhub.registry import Registry
 
-    registry = Registry()
+    # pydantic would look for plugins of its own in all distributions, and fail where one has broken metadata
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    registry, completing = Registry(), COMPLETE in os.environ
     try:
-        registry = Registry.discover()  # first: other people's plugins are asked while the rest is imported
-        with _old_names_as_lines():
+        registry = _discovered(completing)  # first: other people's plugins are asked while the rest is imported
+        with _warnings_as_lines(shown=not completing):
             code, message = _dispatch(arguments, registry), ""
     except SamplerhubError as error:
         code, message = 2, str(error)
+    if completing:  # whatever is said would stand in the middle of the line that is being typed
+        return code
 
     from samplerhub.cli import render
 
@@ -55,9 +60,18 @@ def _command(arguments: Sequence[str]) -> int:
     return code
 
 
+def _discovered(completing: bool) -> Registry:
+    from samplerhub.registry import Registry
+
+    if not completing:
+        return Registry.discover()
+    lenient = {name: value for name, value in os.environ.items() if name != "SAMPLERHUB_STRICT"}
+    return Registry.discover(lenient, patient=False)
+
+
 @contextmanager
-def _old_names_as_lines() -> Iterator[None]:
-    """Say each old name that is used in one line on stderr, once."""
+def _warnings_as_lines(shown: bool) -> Iterator[None]:
+    """Say each warning that is meant for the user in one line on stderr, once; none at all unless `shown`."""
     from samplerhub.deprecation import OldName
 
     told: set[str] = set()
@@ -70,16 +84,20 @@ def _old_names_as_lines() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if not issubclass(category, OldName):
+        if not issubclass(category, UserWarning | FutureWarning):
             as_usual(message, category, filename, lineno, file, line)
         elif str(message) not in told:
             from samplerhub.cli import render
+            from samplerhub.foreign import line as one_line
 
             told.add(str(message))
-            render.note(f"warning: {message}", "yellow")
+            render.note(f"warning: {one_line(str(message), 1000)}", "yellow")
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", OldName)
+        if shown:
+            warnings.simplefilter("always", OldName)
+        else:
+            warnings.simplefilter("ignore")
         as_usual, warnings.showwarning = warnings.showwarning, show
         yield
 
@@ -90,7 +108,7 @@ def _dispatch(arguments: Sequence[str], registry: Registry) -> int:
     from samplerhub.cli.booleans import written_out
     from samplerhub.cli.options import tidy
     from samplerhub.cli.output import Output, ReaderGone
-    from samplerhub.errors import InvalidSetting
+    from samplerhub.errors import BrokenPlugin, InvalidSetting
 
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve each other where cores are shared
     arguments = tidy(arguments) or ["--help"]
@@ -107,6 +125,13 @@ def _dispatch(arguments: Sequence[str], registry: Registry) -> int:
         raise KeyboardInterrupt from None
     except ReaderGone:
         return GONE
+    except SystemExit as error:
+        *_, (frame, number) = walk_tb(error.__traceback__)
+        module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] == "typer":
+            raise
+        where = f"{module} ({frame.f_code.co_filename}:{number})"
+        raise BrokenPlugin(f"the command was ended by {where}, which may raise an error but not exit") from error
 
 
 def _app(arguments: Sequence[str], registry: Registry) -> typer.Typer:

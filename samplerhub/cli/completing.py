@@ -145,8 +145,8 @@ def _names(registry: Registry, role: str) -> Complete:
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
         found = [(registry.spelled(one), one.entry) for one in registry.entries(role)]
-        aliases = [(alias, f"{name}: {entry.summary}") for name, entry in found for alias in entry.aliases]
-        return [(name, entry.summary) for name, entry in found] + aliases
+        aliases = {alias: f"{name}: {entry.summary}" for name, entry in found for alias in entry.aliases}
+        return [*(aliases | {name: entry.summary for name, entry in found}).items()]
 
     return complete
 

@@ -67,7 +67,7 @@ def list_plugins(registry: Registry, as_json: bool) -> None:
         return
     render.columns(
         ("plugin", "distribution", "components", "state"),
-        ((p.name, f"{p.distribution} {p.version}", str(len(p.components)), _state(p)) for p in registry.plugins),
+        ((p.name, p.source or "-", str(len(p.components)), _state(p)) for p in registry.plugins),
     )
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from samplerhub import process as derived
-from samplerhub.answer import confined
 from samplerhub.assembly import build
 from samplerhub.capabilities import Density
 from samplerhub.config import RunConfig
 from samplerhub.errors import SamplerhubError, UnusableFile
 from samplerhub.files import read_tensors
+from samplerhub.foreign import confined
 from samplerhub.noise import normal, stream
 from samplerhub.picture import is_image
 from samplerhub.protocols import ForwardProcess, Target
