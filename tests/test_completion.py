@@ -162,6 +162,27 @@ def test_what_is_not_written_in_the_source_is_not_known(tmp_path: Path, monkeypa
     assert "strange" not in sys.modules
 
 
+@pytest.mark.parametrize("strict", ["", "1"])
+def test_plugins_that_hang_or_fail_hold_nobody_up(strict: str, tmp_path: Path) -> None:
+    from distributions import write_distribution
+
+    write_distribution(tmp_path, "bad", "import no_such_module")
+    if not strict:
+        write_distribution(tmp_path, "hanging", "import time; time.sleep(60)")
+    asked = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)]),
+        "SAMPLERHUB_STRICT": strict,
+        "COMP_WORDS": "samplerhub run --grid nosuch --sampler dei",
+        "COMP_CWORD": "5",
+        "_SAMPLERHUB_COMPLETE": "complete_bash",
+    }
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=asked, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "deis\n", "")
+    assert time.monotonic() - began < 10
+
+
 def script(shell: str) -> str:
     asked = environment(_SAMPLERHUB_COMPLETE=f"source_{shell}")
     return subprocess.run(["samplerhub"], env=asked, capture_output=True, text=True, check=True).stdout

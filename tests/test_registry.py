@@ -112,6 +112,20 @@ def test_a_name_is_spelled_as_short_as_it_can_be(install: Install) -> None:
         registry.find("sampler", "deis", prefer=["someone-else"])
 
 
+def test_an_alias_takes_no_name_away(install: Install) -> None:
+    install("acme-alias", entries("'grid', 'own', 'acme:Own', 'O.', aliases=('edm', 'other')"))
+    install("acme-other", entries("'grid', 'another', 'acme:Another', 'A.', aliases=('other',)"))
+    registry = Registry.discover({})
+    assert registry.find("grid", "edm").distribution == "samplerhub"
+    assert registry.find("grid", "acme-alias:edm").entry.target == "acme:Own"
+    notes = {plugin.name: plugin.note for plugin in registry.plugins}
+    assert notes["acme-alias"] == "offers names that another plugin offers too: write own"
+    assert notes["acme-other"] == "offers names that another plugin offers too: write another"
+    assert notes["grids"] is None
+    with pytest.raises(UnknownComponent, match="write another or own"):
+        registry.find("grid", "other")
+
+
 def test_two_plugins_of_one_distribution_are_told_apart() -> None:
     def record(plugin: str) -> PluginRecord:
         return PluginRecord(plugin, "acme", "1", (Registered(Entry("grid", "x", "m:C", "X."), plugin, "acme", "1"),))
