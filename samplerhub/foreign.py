@@ -56,11 +56,18 @@ def confined(what: str) -> Iterator[None]:
 def silenced() -> Iterator[None]:
     """Keep foreign code from printing; what it writes past Python to standard output goes to standard error."""
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()), ExitStack() as stack:
-        with suppress(OSError, ValueError, AttributeError):  # there is no standard output, or it is closed
-            if sys.__stdout__ is not None:
-                sys.__stdout__.flush()
+        with suppress(OSError):  # it is closed
+            _flush()
             kept = os.dup(1)
             stack.callback(os.close, kept)
             os.dup2(2, 1)
             stack.callback(os.dup2, kept, 1)
+            stack.callback(_flush)
         yield
+
+
+def _flush() -> None:
+    """Write what Python holds back of standard output."""
+    with suppress(OSError, ValueError):  # it is closed, or nobody reads it any more, as who writes next will see
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()

@@ -13,7 +13,7 @@ import pytest
 from distributions import HEAD, HOOK, command, entries, write_distribution
 
 from samplerhub.answer import Question
-from samplerhub.elsewhere import Elsewhere
+from samplerhub.elsewhere import PROGRAM, Elsewhere
 
 FINE = entries("'grid', 'fine', 'samplerhub_grids.edm:EDMGrid', 'F.'")
 WRONG = {
@@ -191,6 +191,17 @@ def test_a_plugin_that_asks_for_plugins_starts_no_process(tmp_path: Path) -> Non
     assert ids.read_text() == "1"
 
 
+def test_a_plugin_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where whoever asks goes on for days."""
+    monkeypatch.setattr("samplerhub.elsewhere.PROGRAM", PROGRAM.replace("w.serve", "w.LIMIT = 1; w.serve"))
+    write_distribution(tmp_path, "endless", "while True: pass")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    elsewhere = Elsewhere([Question("endless", "endless")])
+    (given,) = elsewhere.answers(30)
+    assert not elsewhere.pending
+    assert "still importing after 1 s" in str(given.error)
+
+
 def test_a_process_that_cannot_fork_asks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_distribution(tmp_path, "a-crashes", "import os; os._exit(3)")
     write_distribution(tmp_path, "b-fine", "print('odd')\n" + FINE)
@@ -278,7 +289,7 @@ def test_a_component_that_exits_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strict", ["", "1"])
 def test_what_is_printed_past_python_on_import_spoils_no_json(strict: str, tmp_path: Path) -> None:
-    write = "import os; os.write(1, b'spoils'); print('it')\n"
+    write = "import os, sys; os.write(1, b'spoils'); print('it'); sys.__stdout__.write('all')\n"
     write_distribution(tmp_path, "writes", write + entries("'grid', 'writes', 'writing:G', 'G.'"))
     (tmp_path / "writing.py").write_text(write + GRID)
     done = command(tmp_path, "show", "grid", "writes", "--json", SAMPLERHUB_STRICT=strict)
