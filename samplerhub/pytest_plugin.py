@@ -130,12 +130,18 @@ def _chosen(config: pytest.Config, marked: dict[str, str]) -> list[RegisteredCom
             if not any(_matches(value, pattern) for value in there):
                 failed = [f"plugin {p.name} failed: {p.error}" for p in registry.plugins if p.error]
                 raise _error("; ".join([f"no samplerhub {word} {pattern!r}{among(pattern, there)}", *failed]))
-    return [
+    ours = [
         c
         for c in known
         if all(not patterns or any(_matches(getattr(c, w), p) for p in patterns) for w, patterns in wanted.items())
-        and all(_matches(getattr(c, word), pattern) for word, pattern in marked.items())
     ]
+    found = [c for c in ours if all(_matches(getattr(c, word), pattern) for word, pattern in marked.items())]
+    chosen_here = wanted["role"] or wanted["name"]  # a test of one role is left out by an option for another
+    if not ours or not (found or chosen_here):
+        said = [(word, " or ".join(patterns)) for word, patterns in wanted.items() if patterns]
+        listed = ", ".join(f"{word} {value}" for word, value in [*said, *(marked.items() if ours else ())])
+        raise _error(f"no samplerhub component has {listed}, all at once: `samplerhub list` shows what there is")
+    return found
 
 
 def _own(config: pytest.Config) -> str:

@@ -183,7 +183,8 @@ def _checked(times: Tensor, steps: int, name: str, problem: Problem) -> Tensor:
             "times run from the start of sampling down to its end"
         )
     t_min, t_max = problem.span
-    if times[0] > t_max * (1 + 1e-12) or times[-1] < t_min * (1 - 1e-12):
+    slack = 1e-12 * max(abs(t_min), abs(t_max))
+    if times[0] > t_max + slack or times[-1] < t_min - slack:
         whose = "process" if tuple(problem.span) == tuple(problem.process.span) else "run"
         raise InvalidSetting(
             f"grid {name} goes from {times[0]:g} to {times[-1]:g}, outside the {whose}'s span, {t_max:g} to {t_min:g}"

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 import samplerhub as sh
+import samplerhub.process as derived
 from samplerhub import testing
 from samplerhub.cli import main
+from samplerhub.errors import Mismatch
 from samplerhub.registry import Registry
 from samplerhub.testing import CHECKS, EVERY, Case, Kit, NotKept, examine
 from samplerhub.testing.component import Record
@@ -165,6 +167,48 @@ class Sloppy(DormandPrince):
             yield sh.Step(step.t, step.x * 1.5, step.rho)
 
 
+class Unmethodical(Heun):
+    """Declares the order 0, which any formula has."""
+
+    order: ClassVar[int] = 0
+
+
+class Ancestral:
+    """Draws from the posterior, all noise at once or row by row; the posterior mean may be that of variance 0.5."""
+
+    order = 1
+
+    def __init__(self, of_the_model: bool = True, row_by_row: bool = False) -> None:
+        self.of_the_model, self.row_by_row = of_the_model, row_by_row
+
+    def evaluations(self, process: sh.ForwardProcess, times: Tensor) -> int:
+        return len(times) - 1
+
+    def __call__(self, problem: sh.Problem, x: Tensor, times: Tensor, rng: torch.Generator) -> Iterator[sh.Step]:
+        alphas, rhos = derived.alpha(problem.process, times), derived.rho(problem.process, times)
+        for i, (s, t) in enumerate(zip(times.tolist()[1:], rhos.tolist())):
+            y, rho = x / float(alphas[i]), float(rhos[i + 1])
+            D, share = y - t * problem.eps(y, t), (rho / t) ** 2
+            D = D if self.of_the_model else 0.5 / (0.5 + t**2) * y
+            noise = torch.cat([sh.normal(row[None], rng) for row in x]) if self.row_by_row else sh.normal(x, rng)
+            x = float(alphas[i + 1]) * (share * y + (1 - share) * D + rho * (1 - share) ** 0.5 * noise)
+            yield sh.Step(s, x, rho)
+
+
+class Euler:
+    """Euler's method as a generator that declares nothing, with steps of a scale."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def __call__(self, problem: sh.Problem, x: Tensor, times: Tensor, rng: torch.Generator) -> Iterator[sh.Step]:
+        alphas, rhos = derived.alpha(problem.process, times), derived.rho(problem.process, times)
+        for i, s in enumerate(times.tolist()[1:]):
+            y, t, rho = x / float(alphas[i]), float(rhos[i]), float(rhos[i + 1])
+            x = float(alphas[i + 1]) * (y + self.scale * (rho - t) * problem.eps(y, t))
+            yield sh.Step(s, x, rho)
+
+
 # --- the other roles --------------------------------------------------------------------------------------------------
 
 
@@ -217,20 +261,23 @@ def uniform(low: float, high: float, steps: int) -> Tensor:
 class Start:
     """A prior: normal states of a scale, and what it says of them."""
 
-    def __init__(self, scale: float = 1.0, said: float = 1.0, density: float = 1.0, draw: Any = None) -> None:
-        self.scale, self.said, self.density, self.draw = scale, said, density, draw
+    def __init__(
+        self, scale: float = 1.0, said: float = 1.0, density: float = 1.0, draw: Any = None, shift: float = 0.0
+    ) -> None:
+        self.scale, self.said, self.density, self.draw, self.shift = scale, said, density, draw, shift
 
     def sample(self, problem: sh.Problem, n: int, rng: torch.Generator) -> Tensor:
-        return self.scale * 80 * (self.draw or self.normals)(n, rng)
+        return self.scale * 80 * ((self.draw or self.normals)(n, rng) + self.shift)
 
     def normals(self, n: int, rng: torch.Generator) -> Tensor:
         return torch.randn(n, 2, generator=rng, dtype=torch.float64)
 
     def normal(self, problem: sh.Problem) -> tuple[Tensor, Tensor]:
-        return torch.zeros(2).double(), (80 * self.said) ** 2 * torch.eye(2, dtype=torch.float64)
+        mean = torch.full((2,), 80 * self.shift, dtype=torch.float64)
+        return mean, (80 * self.said) ** 2 * torch.eye(2, dtype=torch.float64)
 
     def log_prob(self, problem: sh.Problem, x: Tensor) -> Tensor:
-        law = torch.distributions.Normal(0.0, 80.0 * self.scale)
+        law = torch.distributions.Normal(80.0 * self.shift, 80.0 * self.scale)
         return law.log_prob(x).sum(1) * self.density  # type: ignore[no-untyped-call]
 
 
@@ -354,6 +401,29 @@ def changed(**fields: Any) -> Callable[[float, float, Tensor], sh.Estimate]:
     return lambda v, s, x: sh.Estimate(*fields["to"](v, s, x))
 
 
+def level_dependent(y: Tensor, rho: Tensor) -> Tensor:
+    """Return a density whose integral is 1 at high noise alone."""
+    return BellsTarget().log_prob(y, rho) + 1 / (1 + rho.flatten() ** 2)
+
+
+class Correlated:
+    """Correlated samples, beside the density and the posterior mean of independent ones; nothing is said of moments."""
+
+    shape = (2,)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return torch.randn(n, 2, generator=rng).double() @ torch.tensor([[1.0, 0.9], [0.0, 0.19**0.5]]).double()
+
+    def log_prob(self, y: Tensor, rho: Tensor) -> Tensor:
+        law = torch.distributions.Normal(0.0, (1 + rho**2).sqrt())
+        return law.log_prob(y).sum(1)  # type: ignore[no-untyped-call, no-any-return]
+
+    def denoise(self, y: Tensor, rho: Tensor) -> Tensor:
+        return y / (1 + rho**2)
+
+
+WRONG_SAMPLES = {"target-mean", "target-variance", "target-covariance", "target-denoiser", "target-density"}
+DIAGONAL = BellsTarget().moments()[1].diagonal().diag()
 HALF = torch.zeros(2).double(), 0.5 * BellsTarget().moments()[1]
 
 FAULTS: list[tuple[str, object, set[str]]] = [
@@ -370,6 +440,9 @@ FAULTS: list[tuple[str, object, set[str]]] = [
     ("sampler", Single(), {"sampler-runs"}),
     ("sampler", Remembers(), {"sampler-seed"}),
     ("sampler", Sloppy(), {"sampler-accuracy"}),
+    ("sampler", Unmethodical(), {"sampler-order"}),
+    ("sampler", Ancestral(of_the_model=False), {"sampler-moments"}),
+    ("sampler", Euler(scale=0.5), {"sampler-accuracy"}),
     ("process", Rho(torch.clone, (2.0, 0.1)), {"process-span"}),
     ("process", Rho(lambda t: t.float()), {"process-shape"}),
     ("process", Rho(lambda t: t - 1.0), {"process-positive"}),
@@ -386,7 +459,12 @@ FAULTS: list[tuple[str, object, set[str]]] = [
     ),
     ("target", Target(sample=from_python(BellsTarget().sample)), {"target-global-rng"}),
     ("target", Target(moments=lambda: (torch.ones(2).double(), BellsTarget().moments()[1])), {"target-mean"}),
-    ("target", Target(moments=lambda: (BellsTarget().moments()[0], HALF[1])), {"target-variance"}),
+    ("target", Target(moments=lambda: (BellsTarget().moments()[0], HALF[1])), {"target-variance", "target-covariance"}),
+    ("target", Target(moments=lambda: (BellsTarget().moments()[0], DIAGONAL)), {"target-covariance"}),
+    ("target", Target(log_prob=lambda y, rho: BellsTarget().log_prob(y, rho) + 5.0), {"target-density"}),
+    ("target", Target(log_prob=level_dependent), {"target-density"}),
+    ("target", Target(sample=lambda n, rng: 3 * BellsTarget().sample(n, rng)), WRONG_SAMPLES),
+    ("target", Correlated(), {"target-denoiser"}),
     ("target", Target(denoise=lambda y, rho: 1.001 * bells(y, rho)), {"target-denoiser"}),
     ("target", Target(log_sobolev=lambda rho: 0.5 + rho**2), {"target-log-sobolev"}),
     ("target", Target(data=lambda: torch.zeros(3, 2)), {"target-data"}),
@@ -408,6 +486,7 @@ FAULTS: list[tuple[str, object, set[str]]] = [
     ("prior", Start(draw=Kept()), {"prior-seed"}),
     ("prior", Start(draw=from_numpy), {"prior-global-rng"}),
     ("prior", Start(scale=1.3, said=1.3), {"prior-law"}),
+    ("prior", Start(shift=2.0), {"prior-law"}),
     ("prior", Start(said=1.1), {"prior-normal"}),
     ("prior", Start(density=1.1), {"prior-density"}),
     ("features", lambda x: x[:, :, None], {"features-shape"}),
@@ -445,16 +524,50 @@ def test_every_check_has_a_fault_that_it_catches() -> None:
     assert {one.id for checks in CHECKS.values() for one in checks} == {id for *_, ids in FAULTS for id in ids}
 
 
+class Points:
+    """A target: as often one point as another."""
+
+    shape = (1,)
+
+    def __init__(self, *points: float) -> None:
+        self.points = torch.tensor(points, dtype=torch.float64)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.points[torch.randint(len(self.points), (n, 1), generator=rng)]
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        return self.points.mean()[None], self.points.var(correction=0)[None, None]
+
+    def denoise(self, y: Tensor, rho: Tensor) -> Tensor:
+        return (-((y - self.points) ** 2) / (2 * rho**2)).softmax(1) @ self.points[:, None]
+
+
+def share_beyond(radius: float, x: Tensor) -> sh.Estimate:
+    beyond = (x.norm(dim=1) > radius).double()
+    return sh.Estimate(float(beyond.mean()), float(beyond.std()) / len(x) ** 0.5)
+
+
+KINK = float(Processed(Rho(torch.clone)).t[1000])
+"""A time that is tried."""
 HEALTHY: list[tuple[str, object]] = [
     ("sampler", Heun()),
     ("sampler", DEIS()),
+    ("sampler", Ancestral()),
+    ("sampler", Ancestral(row_by_row=True)),
+    ("sampler", Euler()),
     ("process", Rho(torch.clone)),
+    ("process", Rho(torch.exp, (-7.0, 5.0))),
+    ("process", Rho(lambda t: 80 * t.exp(), (-10.0, 0.0))),
+    ("process", Rho(lambda t: t + 5 * (t - KINK).clamp(min=0))),
     ("target", Target()),
+    ("target", Points(-1.0, 1.0)),
+    ("target", Points(1.0)),
     ("model", Model(bells)),
     ("grid", Nodes(uniform)),
     ("prior", Start()),
     ("features", lambda x: x.flatten(1)),
     ("metric", Figure()),
+    ("metric", Figure(lambda v, s, x: share_beyond(20.0, x))),
     ("trainer", Fit()),
     ("engine", Do()),
 ]
@@ -529,7 +642,10 @@ def test_a_component_that_crashes_is_a_finding() -> None:
         raise ZeroDivisionError("by steps - 1")
 
     first, *rest = examine(CHECKS["grid"], [Case("", MADE["grid"](Nodes(crash)))])
-    assert (first.check, first.state, first.measured) == ("grid-runs", "failed", "ZeroDivisionError: by steps - 1")
+    line = crash.__code__.co_firstlineno + 1
+    assert first.measured == f"ZeroDivisionError: by steps - 1 ({__file__}:{line})"
+    assert (first.check, first.state, first.cause) == ("grid-runs", "failed", "")
+    assert "usually" not in str(first)
     assert {(f.state, f.measured) for f in rest} == {("skipped", "grid-runs failed")}
 
 
@@ -564,6 +680,60 @@ def test_the_page_has_every_check_as_the_code_has_it() -> None:
     assert f"### Every component{made}" == testing.reference(), "python -m samplerhub.testing prints it anew"
 
 
+def test_an_error_is_shown_where_the_component_called_what_raised() -> None:
+    def crash(low: float, high: float, steps: int) -> Tensor:
+        return torch.linspace(high, low, -steps)
+
+    first, *_ = examine(CHECKS["grid"], [Case("", MADE["grid"](Nodes(crash)))])
+    assert first.measured.endswith(f"({__file__}:{crash.__code__.co_firstlineno + 1})")
+
+
+def test_what_is_made_for_one_shape_is_told_how_to_say_so() -> None:
+    weight = torch.eye(192).double()
+    (model, *_), (features, *_) = (
+        examine(CHECKS[role], [Case("", MADE[role](thing))])
+        for role, thing in (("model", Model(lambda y, rho: y @ weight)), ("features", lambda x: x @ weight))
+    )
+    assert "samples of one shape only, which says so by a property `shape`" in model.cause
+    assert "by a property `shape`, or by `inspect`, which raises samplerhub.errors.Mismatch" in features.cause
+
+
+def test_a_sampler_that_declares_nothing_is_told_what_to_add() -> None:
+    found = {f.check: f for f in examine(CHECKS["sampler"], [Case("", MADE["sampler"](Euler()))])}
+    assert "declares no evaluations: add `evaluations`" in found["sampler-evaluations"].measured
+    assert "declares no order: add `order`" in found["sampler-order"].measured
+    assert "400 steps" in found["sampler-accuracy"].expected
+
+
+def test_the_exact_law_is_refused_to_a_sampler_that_draws_row_by_row() -> None:
+    assert testing.weak_errors(Ancestral(), Plain(), (5,)) == pytest.approx([0.0], abs=0.9)
+    with pytest.raises(Mismatch, match=r"draws 10 times for 2 rows and 55 times for 11: once for all is expected"):
+        testing.weak_errors(Ancestral(row_by_row=True), Plain(), (5,))
+
+
+def test_priors_and_trainers_are_tried_on_the_targets_that_are_named() -> None:
+    kit = Kit(Registry.discover(), ["edm", "digits"])
+    report = kit.check("prior", "gaussian")
+    assert report.state == "passed", str(report)
+    assert {f.about for f in report.findings} == {"", "edm, digits"}
+    (case,) = kit.cases("trainer", Fit())
+    assert (case.about, case.of.target.shape) == ("digits", (1, 8, 8))
+
+
+def test_a_run_may_have_negative_times() -> None:
+    run = sh.Experiment(
+        process=Rho(torch.exp, (-7.0, 5.0)),
+        target=BellsTarget(),
+        model=Exact(),
+        sampler=Heun(),
+        grid=EDMGrid(),
+        prior=GaussianPrior(),
+        samples=16,
+        steps=20,
+    )
+    assert bool(run.run().samples.isfinite().all())
+
+
 # --- on the command line ----------------------------------------------------------------------------------------------
 
 
@@ -573,9 +743,9 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shown = capsys.readouterr().out
     assert f"grid-falls              holds in {processes} cases" in shown
     assert f"grid edm: {len(EVERY) + len(CHECKS['grid']) * processes} of" in shown
-    assert main(["check", "process", "vp", "--json", "--out", str(tmp_path / "report.json")]) == 0
+    assert main(["check", "process", "vp", "--json", "--out", str(tmp_path / "new" / "report.json")]) == 0
     text = capsys.readouterr().out
-    assert (tmp_path / "report.json").read_text() == text
+    assert (tmp_path / "new" / "report.json").read_text() == text
     report = json.loads(text)
     assert (report["kit"], report["failed"]) == (testing.VERSION, 0)
     (component,) = report["components"]
@@ -604,7 +774,13 @@ def test_command_for_a_role(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["sampler", "huen"], "did you mean 'heun'?"),
         ([], "or --all for every component"),
+        (["bogus"], "no role named 'bogus'"),
+        (["heun"], "did you mean `samplerhub check sampler heun`?"),
         (["sampler", "--all"], "leave out 'sampler', or --all"),
+        (["sampler", "heun", "--on", "digits"], "--on digits: role sampler is tried on a process, and that is none"),
+        (["engine", "--on", "edm"], "--on edm: role engine is tried by itself"),
+        (["grid", "uniform", "--out", "."], "is a folder: name a file in it"),
+        (["grid", "uniform", "--out", "/dev/null/x.json"], "cannot write /dev/null/x.json"),
         (["sampler", "heun", "--on", "mixtur"], "no process and no target is named 'mixtur'; did you mean 'mixture'?"),
     ],
 )

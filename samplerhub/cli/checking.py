@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from samplerhub.errors import InvalidSetting
+from samplerhub.errors import InvalidSetting, UnusableFile
 from samplerhub.files import write_text
 from samplerhub.plugin import ROLES
 from samplerhub.protocols import Progress
 from samplerhub.registry import Registry
 
 if TYPE_CHECKING:
-    from samplerhub.testing import Finding, Report
+    from samplerhub.testing import Finding, Kit, Report
 
 SHOWN = 5
 """Failures of a component that are shown at length; often they are the same one on many processes."""
@@ -38,7 +38,12 @@ def check_components(
     from samplerhub.testing.report import as_json as plain
 
     chosen = _chosen(registry, role, name, everything)
-    kit, reports = Kit(registry, on), []
+    kit = Kit(registry, on)
+    reports: list[Report] = []
+    if not everything:
+        _check_on(kit, chosen[0][0])
+    if out is not None:
+        _writable(out)
     for i, (one, called) in enumerate(chosen):
         with render.progress(f"{one} {called}", quiet=not sys.stderr.isatty()) as observe:
             made = 0
@@ -53,14 +58,42 @@ def check_components(
         if not as_json:
             _show(report, in_full=len(chosen) == 1)
     text = json.dumps(plain(reports), indent=2)
-    if out is not None:
-        write_text(out, text + "\n")
     if as_json:
         render.machine_readable(text)
     elif len(chosen) > 1:
         render.lines(["", _total(reports)])
+    if out is not None:
+        write_text(out, text + "\n")
     if any(report.state == "failed" for report in reports):
         raise typer.Exit(1)
+
+
+def _check_on(kit: Kit, role: str) -> None:
+    """Refuse names that mean nothing for the role.
+
+    Raises:
+        InvalidSetting: There is one.
+    """
+    from samplerhub.testing.kit import TRIED_ON
+
+    for name in kit.named_in_vain(role):
+        kinds = " and a ".join(TRIED_ON[role])
+        why = f"role {role} is tried on a {kinds}, and that is none" if kinds else f"role {role} is tried by itself"
+        raise InvalidSetting(f"--on {name}: {why}; leave it out")
+
+
+def _writable(out: Path) -> None:
+    """Make the folder of a report, before minutes are spent on what is in it.
+
+    Raises:
+        UnusableFile: It cannot be made, or the report's name is that of a folder.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableFile(f"cannot write {out}: {error.strerror or error}; name another file with --out") from error
+    if out.is_dir():
+        raise UnusableFile(f"--out {out} is a folder: name a file in it, as in {out / 'report.json'}")
 
 
 def _chosen(registry: Registry, role: str | None, name: str | None, everything: bool) -> list[tuple[str, str]]:
@@ -80,6 +113,8 @@ def _chosen(registry: Registry, role: str | None, name: str | None, everything: 
         raise InvalidSetting(f"Missing argument 'ROLE': one of {', '.join(ROLES)}, or --all for every component")
     if name is None and role in ROLES:
         return named(registry, role)
+    if name is None and not any(r.entry.name == role for one in ROLES for r in registry.entries(one)):
+        registry.entries(role)  # says that there is no such role, and which there are
     one, called = role_and_name(registry, "check", role, name)
     return [(one, registry.spelled(registry.find(one, called)))]
 

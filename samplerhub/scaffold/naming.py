@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from typing import Final
 
@@ -116,8 +117,20 @@ def _check_free(names: Names) -> None:
     """Refuse the name of a package that Python finds already: one of the two would be hidden."""
     found = find_spec(names.package)
     if found is not None and found.origin is not None:
+        remove = (
+            f", or remove that one first if it is an earlier attempt: pip uninstall {names.distribution}"
+            if _is_a_plugin(names.distribution)
+            else ""
+        )
         raise InvalidSetting(
             f"NAME {names.distribution!r}: there is a Python package {names.package!r} already ({found.origin}); "
-            f"choose another name, or remove that one first if it is an earlier attempt: "
-            f"pip uninstall {names.distribution}"
+            f"choose another name{remove}"
         )
+
+
+def _is_a_plugin(distribution: str) -> bool:
+    try:
+        entries = metadata.distribution(distribution).entry_points
+    except metadata.PackageNotFoundError:
+        return False
+    return bool(entries.select(group="samplerhub"))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import random
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import pydantic
 import torch
 
 from samplerhub.errors import BrokenPlugin, Mismatch, UnusableFile
 
-VERSION = "1.0"
+VERSION = "2.0"
 """Version of the kit, in every report.
 
 The first number rises where a component that passed may now fail: a check is new, or asks for more. The second rises
@@ -23,6 +26,10 @@ where the same components pass and fail: other words, other measurements, less t
 
 FIXED = 271828
 """Seed of the global generators in a check: one that nobody else sets them to."""
+
+_CALLED = (Path(__file__).parents[1], *(Path(str(module.__file__)).parent for module in (torch, np, pydantic)))
+"""Folders whose code is not a component's: for an error that comes up there the line that called it is shown."""
+_PYTHON = Path(traceback.__file__).parent
 
 T = TypeVar("T")
 State = Literal["passed", "failed", "skipped"]
@@ -133,15 +140,21 @@ class Finding:
         about = f" ({self.about})" if self.about else ""
         if not self.failed:
             return f"{self.check}{about} {self.state}: {self.measured}"
-        return (
-            f"{self.check}{about} failed\n  expected: {self.expected}\n"
-            f"  measured: {self.measured}\n  usually:  {self.cause}"
-        )
+        said = f"{self.check}{about} failed\n  expected: {self.expected}\n  measured: {self.measured}"
+        return f"{said}\n  usually:  {self.cause}" if self.cause else said
 
 
 def examine(checks: Sequence[Check], cases: Iterable[Case]) -> Iterator[Finding]:
     """Yield the finding of each check in each case; never raises for what the component does."""
-    for case in cases:
+    coming = iter(cases)
+    while True:
+        try:
+            case = next(coming)
+        except StopIteration:
+            return
+        except Exception as error:  # asked what it can be tried on, a component raises
+            yield crashed(checks[0], "", error)
+            return
         closed = ""
         for one in checks:
             finding = skipped(one, case.about, closed) if closed else _tried(one, case)
@@ -153,6 +166,25 @@ def examine(checks: Sequence[Check], cases: Iterable[Case]) -> Iterator[Finding]
 def skipped(one: Check, about: str, reason: str) -> Finding:
     """Return the finding of a check that was not made."""
     return Finding(one.id, one.what, about, one.what, reason, "skipped", 0.0)
+
+
+def crashed(one: Check, about: str, error: Exception, seconds: float = 0.0) -> Finding:
+    """Return the finding of a check in which something raised: where, and what its notes say of the cause."""
+    cause = "; ".join(getattr(error, "__notes__", ()))
+    return Finding(one.id, one.what, about, one.what, raised(error), "failed", seconds, cause)
+
+
+def raised(error: Exception) -> str:
+    """Return an exception in a line, and the innermost line of a component's code on its way."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_of_a_component(Path(frame.filename))]
+    at = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{at}"
+
+
+def _is_of_a_component(file: Path) -> bool:
+    standard = file.is_relative_to(_PYTHON) and "site-packages" not in file.parts
+    return not (standard or str(file).startswith("<frozen") or any(file.is_relative_to(place) for place in _CALLED))
 
 
 def _tried(one: Check, case: Case) -> Finding:
@@ -169,7 +201,7 @@ def _tried(one: Check, case: Case) -> Finding:
     except (NotApplicable, Mismatch, UnusableFile, BrokenPlugin) as error:
         state, measured = "skipped", str(error)
     except Exception as error:  # whatever a component does, the next one is checked
-        state, measured = "failed", f"{type(error).__name__}: {error}"
+        return crashed(one, case.about, error, round(time.perf_counter() - began, 4))
     seconds = round(time.perf_counter() - began, 4)
     return Finding(
         one.id, one.what, case.about, expected, measured, state, seconds, one.cause if state == "failed" else ""

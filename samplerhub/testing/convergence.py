@@ -10,14 +10,15 @@ from typing import Literal, get_args, get_origin
 import torch
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from torch import Tensor
 
 import samplerhub.process as derived
 from samplerhub.capabilities import Budgeted
 from samplerhub.component import Component
 from samplerhub.protocols import ForwardProcess, Sampler
 from samplerhub.testing import exact
-from samplerhub.testing.check import Case, Figure, Finding, NotApplicable, alone, check, examine, kept
-from samplerhub.testing.law import is_linear, sampled_variance, variance
+from samplerhub.testing.check import Case, Figure, Finding, NotApplicable, NotKept, alone, check, examine, kept
+from samplerhub.testing.law import draws_once, is_linear, sampled_moments, sampled_variance, variance
 from samplerhub.testing.reference import PROCESSES
 from samplerhub.testing.sampler import CONTRACT, Sampled
 
@@ -87,8 +88,15 @@ class Converging(Sampled):
     @cached_property
     def has_weak_order(self) -> bool:
         """Whether its law on normal data is known without Monte Carlo, and an order is declared to hold it against."""
-        budgeted = isinstance(self.sampler, Budgeted) and isinstance(self.order, int)
-        return budgeted and is_linear(self.sampler, self.process)
+        known = self.fixed and isinstance(self.order, int)
+        return known and draws_once(self.sampler, self.process) and is_linear(self.sampler, self.process)
+
+    @property
+    def sound_order(self) -> int:
+        """The order that it declares, where it is one."""
+        if not isinstance(self.order, int) or isinstance(self.order, bool) or self.order < 1:
+            raise NotKept(f"order = {self.order!r}", "an integer `order`, 1 or more")
+        return self.order
 
 
 @check("sampler-order", "a weight of the method, the evaluation of another node, or the order that is declared")
@@ -97,13 +105,13 @@ def order(case: Converging) -> Figure:
 
     A wrong weight leaves pictures that look right, and takes away what the method was chosen for.
     """
-    if not isinstance(case.sampler, Budgeted):
-        raise NotApplicable("its steps are its own: sampler-accuracy is for those")
     if case.draws:
         raise NotApplicable("it draws noise: sampler-weak-order or sampler-law is for those")
-    declared = case.order
-    if not isinstance(declared, int):
-        return Figure("an integer `order`", f"{declared!r}", False)
+    if not case.fixed:
+        raise NotApplicable("its steps are its own: sampler-accuracy is for those")
+    if case.order is None and not isinstance(case.sampler, Budgeted):
+        raise NotApplicable("it declares no order: add `order`; sampler-accuracy is for those that have none")
+    declared = case.sound_order
     steps: Sequence[int]
     if declared < 5:
         steps = (40, 80, 160) if declared < 3 else (80, 160, 320)
@@ -123,9 +131,9 @@ def weak_order(case: Converging) -> Figure:
     """
     if not case.draws:
         raise NotApplicable("it draws no noise")
-    declared = case.order
-    if not case.has_weak_order or not isinstance(declared, int):
+    if not case.has_weak_order:
         raise NotApplicable("it is not linear in start and noise, or declares no order: sampler-law is for those")
+    declared = case.sound_order
     steps = (80, 160, 320)
     errors = weak_errors(case.sampler, case.process, steps, DATA)
     if max(map(abs, errors)) < 1e-10:
@@ -148,10 +156,27 @@ def law(case: Converging) -> Figure:
         raise NotApplicable("it draws no noise")
     if case.has_weak_order:
         raise NotApplicable("sampler-weak-order says more")
-    steps = 400 if isinstance(case.sampler, Budgeted) else 1
+    steps = 400 if case.fixed else 1
     value, stderr = alone(lambda: sampled_variance(case.sampler, case.process, steps, DATA))[0]
     bound = 4 * stderr + 0.02  # its own error, and 2 % for the steps
     return Figure(f"1 within {bound:.2f}", f"{value:.3f} ± {stderr:.3f}", abs(value - 1) < bound)
+
+
+@check("sampler-moments", "a mean or a variance of the data that is taken for granted, instead of asking the model")
+def moments(case: Converging) -> Figure:
+    """Mean and variance of what a sampler with noise returns are those of data that are not normal, by Monte Carlo.
+
+    One that is right on centred normal data alone may have left out whatever the model says.
+    """
+    if not case.draws:
+        raise NotApplicable("it draws no noise")
+    n, steps = (2048, 80) if case.fixed else (512, 1)
+    mean, variance, true_mean, true_variance = alone(lambda: sampled_moments(case.sampler, case.process, steps, n))[0]
+    bound = 5 / n**0.5 + 0.1  # its own error, and a tenth for the steps, both in standard deviations
+    off = torch.cat([(mean - true_mean) / true_variance.sqrt(), variance / true_variance - 1]).abs()
+    said = f"mean {_listed(mean)}, variance {_listed(variance)}"
+    expected = f"mean {_listed(true_mean)}, variance {_listed(true_variance)}, within {bound:.2g}"
+    return Figure(expected, said, bool(off.max() < bound))
 
 
 @check("sampler-accuracy", "an error estimate of another order than the controller takes it for")
@@ -160,10 +185,13 @@ def accuracy(case: Converging) -> Figure:
 
     The tolerance is all that the user can choose.
     """
-    if isinstance(case.sampler, Budgeted):
-        raise NotApplicable("it takes the steps that it is given")
     if case.draws:
         raise NotApplicable("it draws noise: sampler-law is for those")
+    if isinstance(case.sampler, Budgeted) or (case.fixed and case.order is not None):
+        raise NotApplicable("it takes the steps that it is given")
+    if case.fixed:
+        (error,) = flow_errors(case.sampler, case.process, (400,), 1)
+        return Figure("RMS below 0.1 with 400 steps", f"{error:.1e}", error < 0.1)
     low, high = exact.levels(case.process)
     start, end = exact.flow(high, low)
     times = derived.time_at(case.process, [high, low])
@@ -177,7 +205,7 @@ def accuracy(case: Converging) -> Figure:
     return Figure(f"RMS below {bound:g}", f"{error:.1e}, {problem.nfe:.0f} evaluations", error < bound)
 
 
-CHECKS = (*CONTRACT, order, weak_order, law, accuracy)
+CHECKS = (*CONTRACT, order, weak_order, law, moments, accuracy)
 
 
 def cases(sampler: Sampler, processes: Mapping[str, ForwardProcess]) -> Iterator[Case]:
@@ -234,6 +262,10 @@ def described(sampler: Sampler) -> str:
     """Return the fields of a sampler that differ from its defaults."""
     dumped = sampler.model_dump(exclude_defaults=True) if isinstance(sampler, BaseModel) else {}
     return ", ".join(f"{key} {value}" for key, value in dumped.items())
+
+
+def _listed(values: Tensor) -> str:
+    return ", ".join(f"{value:.3f}" for value in values.tolist())
 
 
 def _fields(sampler: Sampler) -> dict[str, object]:

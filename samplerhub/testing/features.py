@@ -17,6 +17,11 @@ from samplerhub.testing.check import Case, Finding, NotApplicable, alone, check,
 from samplerhub.testing.metric import setup_of
 from samplerhub.testing.reference import BellsTarget
 
+ONE_SHAPE = (
+    "features of samples of one shape only, which say so by a property `shape`, or by `inspect`, which raises "
+    "samplerhub.errors.Mismatch"
+)
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -60,6 +65,12 @@ def shape(case: Embedded) -> None:
     made = case.features.shape if isinstance(case.features, HasShape) else None
     if made is not None and tuple(made) != tuple(case.target.shape):
         raise Mismatch(f"made for data of shape {tuple(made)}, not {tuple(case.target.shape)}")
+    try:
+        _ = case.f
+    except Exception as error:
+        if made is None:
+            error.add_note(ONE_SHAPE)
+        raise
     require(case.f.ndim == 2 and len(case.f) == 200, f"shape {tuple(case.f.shape)} for 200 samples", "(200, D)")
 
 

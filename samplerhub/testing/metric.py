@@ -15,7 +15,7 @@ from samplerhub.capabilities import AtEqualLaws, Chooses, Denoises
 from samplerhub.checks import check_needs, chosen, fits
 from samplerhub.measure import Recorded, Snapshot
 from samplerhub.noise import normal, stream
-from samplerhub.protocols import Estimate, Metric, Need, Target
+from samplerhub.protocols import Estimate, Metric, Need, ScoreModel, Target
 from samplerhub.sampling import GridSampler, Leg, Run
 from samplerhub.setup import Setup
 from samplerhub.testing.check import Case, Figure, Finding, NotApplicable, NotKept, alone, check, examine, kept, require
@@ -37,6 +37,13 @@ class MeanModel:
     def __call__(self, y: Tensor, rho: Tensor) -> Tensor:
         """Return it, shape of y."""
         return self.mean.to(y).expand_as(y)
+
+
+def model_of(target: Target, seed: int = 0) -> ScoreModel:
+    """Return the exact model of a target, or that of its mean where the exact one is not known."""
+    if isinstance(target, Denoises):
+        return PosteriorMean(target, tuple(target.shape))
+    return MeanModel(target.sample(1000, stream(seed, "mean")).double().mean(0))
 
 
 class PlainEuler(GridSampler):
@@ -61,11 +68,10 @@ class Undeclared(Exception):
 
 def setup_of(target: Target, samples: int, seed: int = 0, path: Sequence[int] = (), steps: int = 10) -> Setup:
     """Return the setup of a run without error of start and score, by Euler's method from rho = 10 down to `RHO`."""
-    mean = target.sample(1000, stream(seed, "mean")).double().mean(0)
     times = torch.logspace(1, math.log10(RHO), steps + 1, dtype=torch.float64)
     return Setup(
         process=Plain(),
-        model=PosteriorMean(target, tuple(target.shape)) if isinstance(target, Denoises) else MeanModel(mean),
+        model=model_of(target, seed),
         sampler=PlainEuler(),
         prior=NoisedTarget(),
         target=target,
@@ -138,7 +144,8 @@ class Measured:
     def figures(self) -> tuple[Tensor, Tensor]:
         """The figures at equal laws, and their standard errors."""
         value, stderr = torch.tensor([(e.value, e.stderr) for e in self.repeated], dtype=torch.float64).T
-        return value, stderr
+        usual = stderr.square().mean().sqrt().clamp(min=1e-150)  # for those that are 0: none of few was counted
+        return value, torch.where(stderr > 0, stderr, usual)
 
 
 @check("metric-needs", "evidence.reference or evidence.setup read without its Need", gate=True)
@@ -155,13 +162,13 @@ def needs(case: Measured) -> None:
 
 @check("metric-number", "a logarithm of 0, or a division by a count that may be 0", gate=True)
 def number(case: Measured) -> None:
-    """The figure is a number, and its standard error positive, or None where it is exact.
+    """The figure is a number, and its standard error positive, 0 beside a share of 0 or 1, or None where it is exact.
 
     A figure that is none, or of no certainty, cannot be compared.
     """
     value, stderr = case.first[0].value, case.first[0].stderr
     require(isinstance(value, float) and not math.isnan(value), f"value {value!r}", "a float")
-    floor = stderr is None or stderr > 0 or (case.of_the_run and stderr == 0)
+    floor = stderr is None or stderr > 0 or (stderr == 0 and (case.of_the_run or value in (0, 1)))
     require(floor, f"standard error {stderr!r}", "positive, or None")
 
 

@@ -17,6 +17,7 @@ from samplerhub.testing.check import Case, Finding, NotApplicable, alone, check,
 
 LEVELS = (0.01, 0.3, 2.0, 50.0)
 ROWS = 32
+ONE_SHAPE = "a model for samples of one shape only, which says so by a property `shape`"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def runs(case: Modelled) -> None:
 
     Samplers subtract what it returns from y; one that returns another type slows the whole run down, or stops it.
     """
-    for _, y, _, _, out in case.outputs:
+    for _, y, _, _, out in _noted(case):
         require(out.shape == y.shape, f"shape {tuple(out.shape)}", f"{tuple(y.shape)}")
         require(out.dtype == y.dtype, f"{out.dtype}", f"{y.dtype}")
 
@@ -193,6 +194,16 @@ def check_model(model: ScoreModel, shape: tuple[int, ...] = (2,)) -> list[Findin
         NotKept: Something does not hold.
     """
     return kept(examine(CHECKS, [Case("", Modelled(model, shape))]))
+
+
+def _noted(case: Modelled) -> list[tuple[float, Tensor, Tensor, float, Tensor]]:
+    """Return the outputs; an error is told what it often is."""
+    try:
+        return case.outputs
+    except Exception as error:
+        if not isinstance(case.model, HasShape):
+            error.add_note(ONE_SHAPE)
+        raise
 
 
 def _same(value: Tensor, expected: Tensor, tolerance: float, how: str) -> None:

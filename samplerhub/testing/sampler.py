@@ -19,6 +19,7 @@ from samplerhub.testing.check import Case, Finding, NotApplicable, alone, check,
 
 SHAPES = ((6,), (5, 2), (3, 2, 4, 4))
 STEPS = (1, 2, 7)
+UNDECLARED = "it takes the steps that it is given and declares no evaluations: add `evaluations`, and --nfe can be used"
 
 
 class Linear:
@@ -84,6 +85,14 @@ class Sampled:
             for dtype in (torch.float32, torch.float64)
             for steps in STEPS
         ]
+
+    @cached_property
+    def fixed(self) -> bool:
+        """Whether it takes the steps that it is given: it declares what they cost, or is seen to."""
+        return isinstance(self.sampler, Budgeted) or all(
+            run.t.shape == (len(run.times), len(run.x)) and torch.equal(run.t, run.times[:, None].expand_as(run.t))
+            for run in self.runs
+        )
 
     def _run(self, shape: tuple[int, ...], dtype: torch.dtype, times: Tensor) -> Sampling:
         start = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
@@ -190,7 +199,7 @@ def evaluations(case: Sampled) -> None:
     Samplers are compared at equal cost, and --nfe finds the number of steps by what they declare.
     """
     if not isinstance(case.sampler, Budgeted):
-        raise NotApplicable("it declares nothing: its steps are its own")
+        raise NotApplicable(UNDECLARED if case.fixed else "it declares nothing: its steps are its own")
     for run in case.runs:
         require(run.nfe == run.declared, f"{run.nfe:g} evaluations: {run.named}", f"{run.declared}, as declared")
     _as_declared(case, 30)

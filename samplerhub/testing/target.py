@@ -16,6 +16,7 @@ from samplerhub.testing.check import Case, Figure, Finding, NotApplicable, alone
 
 SAMPLES = 4000
 LEVELS = (0.1, 1.0, 10.0)
+DIRECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def seed(case: Sampled) -> None:
     References and training data are drawn from streams of the run's seed.
     """
     require(torch.equal(case.drawn(0)[0], case.x), "the same generator gives other samples")
-    require(not torch.equal(case.drawn(1)[0], case.x), "another generator gives the same samples")
+    one_point = torch.equal(case.x, case.x[:1].expand_as(case.x))
+    require(one_point or not torch.equal(case.drawn(1)[0], case.x), "another generator gives the same samples")
 
 
 @check("target-global-rng", "torch.randn or torch.multinomial without generator=rng, or numpy.random")
@@ -84,7 +86,7 @@ def mean(case: Sampled) -> None:
     Metrics take it for the truth.
     """
     m, C = case.moments
-    flat = case.x.flatten(1).double()
+    flat = _flat(case.x).double()
     stderr = C.diagonal().clamp(min=0).sqrt() / SAMPLES**0.5
     off = (flat.mean(0) - m).abs() - 5 * stderr
     i = off.argmax()
@@ -98,19 +100,37 @@ def variance(case: Sampled) -> None:
     Metrics take them for the truth, and networks are scaled by them.
     """
     m, C = case.moments
-    flat, v = case.x.flatten(1).double(), C.diagonal().clamp(min=0)
+    flat, v = _flat(case.x).double(), C.diagonal().clamp(min=0)
     stderr = ((flat - m) ** 2).std(0) / SAMPLES**0.5
     # A coordinate that hardly ever varies, such as a corner pixel, shows that in few samples, or in none.
     reach = float(flat.max() - flat.min())
     stderr = torch.where(v < 10 * reach**2 / SAMPLES, reach * (v / SAMPLES).sqrt() + reach**2 / SAMPLES, stderr)
-    off = (flat.var(0) - v).abs() - 5 * stderr
+    # The variance of samples is about their own mean, which is off by 5 of its standard errors at most.
+    off = (flat.var(0) - v).abs() - 5 * stderr - 25 * v / SAMPLES
     i = off.argmax()
     require(float(off[i]) <= 1e-12, f"{flat.var(0)[i].item():.5g} in coordinate {int(i)}", f"{v[i].item():.5g}")
 
 
+@check("target-covariance", "the transpose of a factor, or the coordinates taken for independent")
+def covariance(case: Sampled) -> None:
+    """The covariance that it says is that of its samples: their variance in 100 directions, within 5 standard errors.
+
+    Divergences and the exact starting law are computed from it, whole.
+    """
+    C = case.moments[1].double()
+    flat = _flat(case.x).double()
+    ways = torch.randn(len(C), DIRECTIONS, generator=stream(0, "directions"), dtype=torch.float64)
+    along, said = (flat - flat.mean(0)) @ ways, ((C @ ways) * ways).sum(0)
+    stderr = along.square().std(0) / SAMPLES**0.5
+    off = (along.var(0) - said).abs() - 5 * stderr - 25 * said.abs() / SAMPLES
+    i = off.argmax()
+    way = ", ".join(f"{w:.2f}" for w in ways[:3, i].tolist()) + (", ..." if len(C) > 3 else "")
+    require(float(off[i]) <= 1e-12, f"variance {along.var(0)[i]:.5g} along ({way})", f"{said[i]:.5g}")
+
+
 @check("target-denoiser", "a formula for x where y is meant, or a variance without the noise")
 def denoiser(case: Sampled) -> None:
-    """Its posterior mean is that of its density, y + rho^2 grad log p(y), or else that of its samples.
+    """Its posterior mean is that of its samples, and that of its density, y + rho^2 grad log p(y).
 
     The exact model is made of it, and every measured error is a distance to it.
     """
@@ -118,9 +138,11 @@ def denoiser(case: Sampled) -> None:
     if not isinstance(target, Denoises):
         raise NotApplicable("its posterior mean is not known")
     for level in LEVELS:
-        x, y, rho = case.noised(level, 64 if isinstance(target, Density) else SAMPLES)
-        D = target.denoise(y, rho)
+        x, y, rho = case.noised(level, SAMPLES)
+        _orthogonal(x - target.denoise(y, rho), y, level)
         if isinstance(target, Density):
+            y = y[:64]
+            D = target.denoise(y, rho)
             with torch.enable_grad():
                 at = y.clone().requires_grad_()
                 (gradient,) = torch.autograd.grad(target.log_prob(at, rho).sum(), at)
@@ -130,16 +152,43 @@ def denoiser(case: Sampled) -> None:
                 f"off by {off:.3g} at rho = {level:g}",
                 "the gradient's, to 1e-8",
             )
-        else:
-            _orthogonal(x - D, y, level)
 
 
 def _orthogonal(residual: Tensor, y: Tensor, level: float) -> None:
     """The residual of a posterior mean has mean 0, and mean 0 times any function of y."""
-    for name, weight in (("1", torch.ones_like(y)), ("y", y)):
-        product = (residual * weight).flatten(1).sum(1)
+    next_y = _flat(y).roll(1, 1).view_as(y)
+    for name, weight in (("1", torch.ones_like(y)), ("y", y), ("the next coordinate of y", next_y)):
+        product = _flat(residual * weight).sum(1)
         z = float(product.mean() / (product.std() / len(y) ** 0.5).clamp(min=1e-12))
         require(abs(z) < 5, f"E[(x_0 - D) {name}] is {z:.1f} standard errors from 0 at rho = {level:g}", "within 5")
+
+
+@check("target-density", "a missing normalisation, or one that is not that of the noise level")
+def density(case: Sampled) -> None:
+    """Its density is that of its noised samples, and integrates to 1.
+
+    Likelihoods and divergences are computed from it. Measured are E[q(y)/p(y)] = 1 for a normal law q far above the
+    spread of the data, and E[d log p(y)/d log rho] = 0 at each level.
+    """
+    if not isinstance(case.target, Density):
+        raise NotApplicable("its density is not known")
+    for level in LEVELS:
+        _, y, rho = case.noised(level, SAMPLES)
+        up, down = (case.target.log_prob(y, rho * factor).double() for factor in (1 + 1e-4, 1 - 1e-4))
+        rate = (up - down) / 2e-4
+        mean, stderr = float(rate.mean()), float(rate.std()) / SAMPLES**0.5
+        require(
+            abs(mean) <= 5 * stderr + 1e-6, f"E[d log p/d log rho] = {mean:.4g} ± {stderr:.2g} at rho = {level:g}", "0"
+        )
+    # Far above the spread of the data the law is nearly normal, and a little narrower one is never far off it.
+    centre, d = case.x.double().mean(0), case.x[0].numel()
+    level = 10 * max(float(_flat(case.x.double() - centre).square().sum(1).mean().sqrt()), 0.1)
+    _, y, rho = case.noised(level, SAMPLES)
+    scale = level * (1 - 1 / (1 + d**0.5)) ** 0.5
+    log_q = _flat(torch.distributions.Normal(centre, scale).log_prob(y)).sum(1)  # type: ignore[no-untyped-call]
+    ratio = (log_q - case.target.log_prob(y, rho).double()).exp()
+    value, bound = float(ratio.mean()), 5 * float(ratio.std()) / SAMPLES**0.5 + 1e-3
+    require(abs(value - 1) < bound, f"E[q(y)/p(y)] = {value:.4g} at rho = {level:.4g}", f"1 within {bound:.2g}")
 
 
 @check("target-log-sobolev", "the constant of the convention with half the Fisher information, or a variance left out")
@@ -174,7 +223,7 @@ def data(case: Sampled) -> Figure:
     )
 
 
-CHECKS = (runs, seed, global_rng, mean, variance, denoiser, log_sobolev, data)
+CHECKS = (runs, seed, global_rng, mean, variance, covariance, denoiser, density, log_sobolev, data)
 
 
 def check_target(target: Target) -> list[Finding]:
@@ -184,3 +233,7 @@ def check_target(target: Target) -> list[Finding]:
         NotKept: Something does not hold.
     """
     return kept(examine(CHECKS, [Case("", Sampled(target))]))
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.reshape(len(x), -1)
