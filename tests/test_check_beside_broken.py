@@ -87,7 +87,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     [
         ("grid", "uniform", {"backwards", "raising"}),
         ("model", "exact", {"lost"}),
-        ("metric", "energy", {"lost"}),
+        ("metric", "kl-gaussian", {"lost"}),
         ("features", "identity", {"lost"}),
     ],
 )

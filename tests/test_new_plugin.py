@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from samplerhub.cli import main
 from samplerhub.plugin import ROLES
 from samplerhub.registry import Registry
 from samplerhub.scaffold import EXAMPLES, named, render, write
+from samplerhub.testing import Kit
 
 ROOT = Path(__file__).parent.parent
 RULES = "E,F,I,UP,B,D1,SIM,RUF,NPY,PT"
@@ -91,26 +91,21 @@ def test_a_distribution_says_who_it_is(written: Path) -> None:
     assert {file.name for file in folder.glob(".*")} == {".gitignore"}
 
 
-@pytest.mark.parametrize("role", [role for role in ROLES if role != "sampler"])
-def test_its_own_tests_pass(role: str, written: Path, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("role", ROLES)
+def test_it_keeps_what_its_role_promises(role: str, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(installed))
-    (file,) = (written / name_of(role) / "tests").glob("test_*.py")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    tests = [name for name in vars(module) if name.startswith("test_")]
-    assert len(tests) == 3
-    for name in tests:
-        getattr(module, name)()
+    report = Kit(Registry.discover(), ("edm", "mixture")).check(role, f"own-{role}")
+    assert report.state == "passed", str(report)
 
 
-def test_a_sampler_is_tested_and_used_at_once(written: Path, installed: Path, tmp_path: Path) -> None:
-    tested = run(
-        sys.executable, "-m", "pytest", "-q", "-W", "error", folder=written / name_of("sampler"), paths=[installed]
-    )
-    assert "3 passed" in tested
+def test_its_own_test_is_the_kit(written: Path, installed: Path) -> None:
+    command = (sys.executable, "-m", "pytest", "-q", "-rA", "-W", "error")
+    tested = run(*command, folder=written / name_of("grid"), paths=[installed])
+    assert "1 passed" in tested
+    assert "test_conformance[grid-own-grid]" in tested
+
+
+def test_a_sampler_is_used_at_once(installed: Path, tmp_path: Path) -> None:
     arguments = ["run", "--sampler", "own-sampler", "--theta", "0.75", "-n", "64", "--out", "made"]
     run(sys.executable, "-m", "samplerhub", *arguments, folder=tmp_path, paths=[installed])
     manifest = json.loads((tmp_path / "made" / "manifest.json").read_text())
@@ -174,7 +169,8 @@ def test_it_says_what_to_do_next(
         (["2m"], "a letter comes first"),
         (["x" * 37], "has 37 characters; at most 36 are allowed"),
         (["samplerhub-3m"], "leaves '3m' for the component.*--component"),
-        (["torch"], "there is a Python package 'torch' already .*pip uninstall torch"),
+        (["torch"], "there is a Python package 'torch' already .*; choose another name$"),
+        (["samplerhub"], "there is a Python package 'samplerhub' already .*; choose another name$"),
         (["lambda"], "the package would be called 'lambda'"),
         (["acme-x", "--component", "none"], "the class would be called 'None'"),
         (["samplerhub-grid-sampler"], "would be GridSampler, which is the name of something that its file imports"),
@@ -204,6 +200,15 @@ def test_what_cannot_be_is_refused(
     said = " ".join(capsys.readouterr().err.split())
     assert re.search(message, said), said
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "there"]
+
+
+def test_an_earlier_attempt_may_be_removed(
+    installed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(installed))
+    assert main(["new-plugin", "samplerhub-own-grid", "--component", "fresh", "--out", str(tmp_path)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "remove that one first if it is an earlier attempt: pip uninstall samplerhub-own-grid" in said
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -261,7 +266,7 @@ def test_every_role_from_the_first_command_to_the_last(role: str, fresh: Path, t
     pip = (sys.executable, "-m", "pip", "--python", str(fresh), "install", "-q")
     does(*pip, "--no-deps", "--no-build-isolation", "--no-index", *install[2:])
     assert test[0] == "python"
-    assert "3 passed" in does(str(fresh), *test[1:], "-q", "-W", "error")
+    assert "1 passed" in does(str(fresh), *test[1:], "-q", "-W", "error")
     does(*samplerhub, *use[1:])
     does(*samplerhub, "check", role, name)
     listed = json.loads(does(*samplerhub, "list", role, "--json"))

@@ -116,12 +116,27 @@ def test_options_choose(project: Path, arguments: list[str], collected: set[str]
     assert {line.partition("[")[2].rstrip("]") for line in said.splitlines() if "::" in line} == collected
 
 
+def test_a_test_of_one_role_is_left_out_by_an_option_for_another(project: Path) -> None:
+    both = "".join(TEST.replace("samplerhub\n", f"samplerhub(role='{role}')\n") for role in ("model", "grid"))
+    (project / "test_acme.py").write_text(both.replace("test_conformance", "test_model", 1))
+    code, said = session(project, "--samplerhub-role", "grid", "--samplerhub-name", "squared")
+    assert code == 0, said
+    assert "1 passed, 1 skipped" in said
+
+
 @pytest.mark.parametrize(
     ("test", "arguments", "message"),
     [
         (TEST, ["--samplerhub-role", "gird"], "no samplerhub role 'gird'; did you mean 'grid'?"),
         (TEST, ["--samplerhub-name", "sqared"], "no samplerhub name 'sqared'; did you mean 'squared'?"),
         (TEST, ["--samplerhub-distribution", "acme"], "no samplerhub distribution 'acme'"),
+        (
+            TEST,
+            ["--samplerhub-role", "model", "--samplerhub-name", "squared"],
+            "no samplerhub component has role model, name squared, distribution acme_grids, all at once",
+        ),
+        (TEST, ["--samplerhub-role", "prior"], "no samplerhub component has role prior, distribution acme_grids"),
+        (TEST.replace("samplerhub\n", "samplerhub(role='prior')\n"), [], "distribution acme_grids, role prior, all"),
         (TEST.replace("(component)", "()"), [], "is marked samplerhub and has no argument `component`"),
         (TEST.replace("samplerhub\n", "samplerhub('grid')\n"), [], "takes role, name and distribution, by keyword"),
         (TEST.replace("samplerhub\n", "samplerhub(name='no')\n"), [], "no samplerhub name 'no'"),

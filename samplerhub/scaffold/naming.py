@@ -133,4 +133,4 @@ def _is_a_plugin(distribution: str) -> bool:
         entries = metadata.distribution(distribution).entry_points
     except metadata.PackageNotFoundError:
         return False
-    return bool(entries.select(group="samplerhub"))
+    return distribution != "samplerhub" and bool(entries.select(group="samplerhub"))
