@@ -30,8 +30,12 @@ sys.exit(main([]))
 """
 
 
+HERE = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+"""Where the command is found, whether or not its environment is activated."""
+
+
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "SAMPLERHUB_PLUGINS": "samplerhub", **more}
+    return {**os.environ, "PATH": HERE, "SAMPLERHUB_PLUGINS": "samplerhub", **more}
 
 
 def completed(shell: str, *words: str, cwd: Path | None = None) -> list[str]:
@@ -185,7 +189,8 @@ def test_plugins_that_hang_or_fail_hold_nobody_up(strict: str, tmp_path: Path) -
 
 def script(shell: str) -> str:
     asked = environment(_SAMPLERHUB_COMPLETE=f"source_{shell}")
-    return subprocess.run(["samplerhub"], env=asked, capture_output=True, text=True, check=True).stdout
+    command = str(Path(sys.executable).with_name("samplerhub"))
+    return subprocess.run([command], env=asked, capture_output=True, text=True, check=True).stdout
 
 
 def available(shell: str) -> str:

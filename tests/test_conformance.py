@@ -14,7 +14,7 @@ from samplerhub.testing.sampler import CONTRACT, Sampled
 
 REGISTRY = Registry.discover()
 KIT = Kit(REGISTRY)
-QUICK = ("edm", "ve", "ve-geometric", "vp", "flow")
+QUICK = ("edm", "vp", "flow")
 """Processes on which samplers are checked by default; on the others with ``-m slow``."""
 
 PAIRING = ("c2st", "precision", "recall", "density", "coverage")

@@ -108,7 +108,7 @@ def completed(out: Path, *options: str) -> dict[str, object]:
 
 def test_the_main_process_killed_at_any_moment(tmp_path: Path) -> None:
     out, moments, before = tmp_path / "sweep", random.Random(7), dict[str, int]()
-    for _ in range(3):
+    for _ in range(2):
         with begun(out, "--engine.workers", "2") as process:
             until(partial(more_than, len(before), out), process)
             time.sleep(moments.uniform(0, 0.3))
